@@ -1,0 +1,72 @@
+# Two commands are all the set-up there is: `make train` and `make test`. `make help` lists the others.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+INSTALL := $(RUN) -m pip --disable-pip-version-check --quiet install --editable
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help train test check check-format lint types imports dockerfile workflow fast-tests format clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+train: $(VENV)/installed  ## train the book's SimpleConvNet on MNIST; options: make train ARGS="--model deep"
+	$(RUN) scripts/train.py --output runs/simple $(ARGS)
+
+test: $(VENV)/installed-test  ## run the whole test suite
+	$(RUN) -m pytest $(ARGS)
+
+check: check-format lint types imports dockerfile workflow fast-tests  ## all of the following, as before every commit
+
+check-format: $(VENV)/installed-dev  ## is the code formatted?
+	$(RUN) -m ruff format --check
+
+lint: $(VENV)/installed-dev  ## ruff's rules
+	$(RUN) -m ruff check
+
+types: $(VENV)/installed-dev  ## mypy, strict on the package
+	$(RUN) -m mypy
+
+imports: $(VENV)/installed-dev  ## imports point one way
+	$(BIN)/lint-imports --no-logo
+
+dockerfile: $(VENV)/installed-dev  ## hadolint
+	$(BIN)/hadolint Dockerfile
+
+workflow: $(VENV)/installed-dev  ## actionlint
+	$(BIN)/actionlint .github/workflows/*.yml
+
+fast-tests: $(VENV)/installed-dev  ## the tests that take no more than seconds
+	$(RUN) -m pytest -m "not slow" $(ARGS)
+
+format: $(VENV)/installed-dev  ## format the code and mend what ruff can mend
+	$(RUN) -m ruff format
+	$(RUN) -m ruff check --fix
+
+clean:  ## remove the environment, caches and built files; runs/ stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find xpcnn tests scripts -name __pycache__ -prune -exec rm -rf {} +
+
+# The environment. Each step leaves its mark only when it has ended well, so a broken one starts again;
+# a changed pyproject.toml is newer than the marks and installs anew.
+
+$(VENV)/created:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) is not on the path: install Python 3.11 or newer, or name one: make PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "xpcnn needs Python 3.11 or newer and $(PYTHON) is `$(PYTHON) -V 2>&1`; name a newer one: make PYTHON=python3.13" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: pyproject.toml $(VENV)/created
+	@echo "Installing xpcnn into $(VENV) ..."
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/installed-test $(VENV)/installed-dev: $(VENV)/installed-%: pyproject.toml $(VENV)/created
+	@echo "Installing xpcnn[$*] into $(VENV) ..."
+	@$(INSTALL) ".[$*]"
+	@touch $@
