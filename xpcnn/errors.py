@@ -1,0 +1,33 @@
+"""What can go wrong, by kind. Every message says who, what was expected, what came, and what to do."""
+
+
+class XpcnnError(Exception):
+    """The base of every error that xpcnn raises on purpose."""
+
+
+class ShapeError(XpcnnError, ValueError):
+    """A shape, a window or a number of channels that does not fit."""
+
+
+class DtypeError(XpcnnError, TypeError):
+    """An array of the wrong dtype, or something that is no array at all."""
+
+
+class BackendError(XpcnnError, RuntimeError):
+    """A backend that cannot run here, or an array that lives on another one."""
+
+
+class BackwardError(XpcnnError, RuntimeError):
+    """backward() without the forward() that belongs to it."""
+
+
+class CheckpointError(XpcnnError, ValueError):
+    """A weights file that cannot be read, or that belongs to another model."""
+
+
+class DatasetError(XpcnnError, ValueError):
+    """Images or labels that are missing, broken, empty or out of range."""
+
+
+class DivergenceError(XpcnnError, ArithmeticError):
+    """Training whose loss is no longer a finite number."""

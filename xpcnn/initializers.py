@@ -1,0 +1,71 @@
+"""How weights begin. They are drawn on the host, so a seed gives the same network on every backend.
+
+A weight's shape is (out, in, *kernel), as Affine and Conv keep it: a unit of the output sums over
+``fan_in = in * prod(kernel)`` inputs, and an input is seen by ``fan_out = out * prod(kernel)`` outputs.
+Filters that began equal would see the same gradient and stay equal: hence chance.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from xpcnn.random import Seed, default_rng
+
+Initializer: TypeAlias = Callable[[tuple[int, ...], Seed], np.ndarray]
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return (fan_in, fan_out) of a weight of shape (out, in, *kernel).
+
+    >>> fans((64, 3, 5, 5))
+    (75, 1600)
+    """
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def normal(shape: tuple[int, ...], rng: Seed = None, *, std: float = 0.01) -> np.ndarray:
+    """Draw from N(0, std^2). The book's networks of chapters 5 and 7 begin with std=0.01."""
+    return default_rng(rng).standard_normal(shape, dtype=np.float32) * np.float32(std)
+
+
+def uniform(shape: tuple[int, ...], rng: Seed = None, *, bound: float = 0.01) -> np.ndarray:
+    """Draw from U(-bound, bound)."""
+    return (default_rng(rng).random(shape, dtype=np.float32) * 2 - 1) * np.float32(bound)
+
+
+def he_normal(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
+    """Draw from N(0, 2 / fan_in): keeps the variance through ReLU layers.
+
+    He et al., "Delving Deep into Rectifiers", ICCV 2015, equation 10.
+    """
+    return normal(shape, rng, std=math.sqrt(2 / fans(shape)[0]))
+
+
+def he_uniform(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
+    """Draw from U(-b, b) with b = sqrt(6 / fan_in): the variance of `he_normal`, without tails."""
+    return uniform(shape, rng, bound=math.sqrt(6 / fans(shape)[0]))
+
+
+def xavier_normal(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
+    """Draw from N(0, 2 / (fan_in + fan_out)), for tanh and sigmoid.
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    AISTATS 2010, equation 12.
+    """
+    return normal(shape, rng, std=math.sqrt(2 / sum(fans(shape))))
+
+
+def xavier_uniform(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
+    """Draw from U(-b, b) with b = sqrt(6 / (fan_in + fan_out)): Glorot and Bengio, equation 16."""
+    return uniform(shape, rng, bound=math.sqrt(6 / sum(fans(shape))))
+
+
+def lecun_uniform(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
+    """Draw from U(-b, b) with b = sqrt(3 / fan_in): unit variance into a tanh.
+
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", 1998, section 4.6.
+    """
+    return uniform(shape, rng, bound=math.sqrt(3 / fans(shape)[0]))

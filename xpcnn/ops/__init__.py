@@ -1,0 +1,50 @@
+"""The textbook: what a layer computes, as pure functions, forward above backward, one concept a file."""
+
+from xpcnn.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward
+from xpcnn.ops.affine import affine, affine_backward
+from xpcnn.ops.conv import conv, conv_backward
+from xpcnn.ops.dropout import keep_mask
+from xpcnn.ops.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_statistics,
+    local_response_norm,
+    local_response_norm_backward,
+)
+from xpcnn.ops.pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
+from xpcnn.ops.softmax import (
+    softmax,
+    softmax_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from xpcnn.ops.windows import col2im, im2col
+
+__all__ = [
+    "affine",
+    "affine_backward",
+    "average_pool",
+    "average_pool_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_statistics",
+    "col2im",
+    "conv",
+    "conv_backward",
+    "im2col",
+    "keep_mask",
+    "local_response_norm",
+    "local_response_norm_backward",
+    "max_pool",
+    "max_pool_backward",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "tanh",
+    "tanh_backward",
+]

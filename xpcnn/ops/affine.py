@@ -1,0 +1,22 @@
+"""The affine (fully connected, dense) map: y = W x + b, on the last axis."""
+
+from xpcnn.backend import Array, accelerated
+
+
+@accelerated
+def affine(x: Array, weight: Array, bias: Array | None) -> Array:
+    """Return x W^T + b: (..., I) with weight (O, I) and bias (O,) -> (..., O)."""
+    y = x.reshape(-1, x.shape[-1]) @ weight.T  # (M, O)
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], len(weight))
+
+
+@accelerated
+def affine_backward(
+    dy: Array, x: Array, weight: Array, need_dx: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """Return (dx, dweight, dbias): dX = dY W, dW = dY^T X, db = sum of dY over all leading axes."""
+    rows = dy.reshape(-1, dy.shape[-1])  # (M, O)
+    dx = (rows @ weight).reshape(x.shape) if need_dx else None
+    return dx, rows.T @ x.reshape(-1, x.shape[-1]), rows.sum(axis=0)

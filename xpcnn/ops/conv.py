@@ -1,0 +1,43 @@
+"""Convolution as one matrix product over im2col: Y = W . im2col(X) + b."""
+
+from xpcnn.backend import Array, accelerated
+from xpcnn.geometry import Window
+from xpcnn.ops.windows import col2im, im2col
+
+
+@accelerated
+def conv(x: Array, weight: Array, bias: Array | None, window: Window, groups: int = 1) -> Array:
+    """Slide every filter over every image (cross-correlation): (N,C,H,W) * (O,C/G,KH,KW) -> (N,O,OH,OW).
+
+        y[n, o, p, q] = b[o] + sum over c, i, j of  w[o, c, i, j] x[n, c, SH p + DH i - top, SW q + DW j - left]
+
+    With G groups, output channels of group g see the input channels of group g only, and the product is
+    one batched product, (G, O/G, C/G*KH*KW) @ (G, C/G*KH*KW, N*OH*OW).
+    """
+    N, O, (OH, OW) = len(x), len(weight), window.output_size(*x.shape[2:])  # noqa: E741
+    cols = im2col(x, window).reshape(groups, -1, N * OH * OW)  # (G, C/G*KH*KW, N*OH*OW)
+    filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
+    y = (filters @ cols).reshape(O, N, OH, OW)
+    if bias is not None:
+        y += bias.reshape(O, 1, 1, 1)
+    return y.swapaxes(0, 1)  # (N, O, OH, OW)
+
+
+@accelerated
+def conv_backward(
+    dy: Array, x: Array, weight: Array, window: Window, groups: int = 1, need_dx: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """Return (dx, dweight, dbias), from dy of (N,O,OH,OW).
+
+        dW = dY . im2col(X)^T        db = dY . 1        dX = col2im(W^T . dY)
+
+    The columns are unrolled again, not kept since forward: they are KH*KW times as large as x.
+    dx is None unless `need_dx`.
+    """
+    N, O, OH, OW = dy.shape  # noqa: E741
+    dy = dy.swapaxes(0, 1).reshape(groups, O // groups, N * OH * OW)  # (G, O/G, N*OH*OW)
+    filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
+    cols = im2col(x, window)  # (C, KH, KW, N, OH, OW)
+    dweight = dy @ cols.reshape(groups, -1, N * OH * OW).swapaxes(1, 2)  # (G, O/G, C/G*KH*KW)
+    dx = col2im((filters.swapaxes(1, 2) @ dy).reshape(cols.shape), x.shape[2:], window) if need_dx else None
+    return dx, dweight.reshape(weight.shape), dy.sum(axis=2).reshape(O)

@@ -1,0 +1,42 @@
+"""Softmax, and softmax fused with the cross-entropy: together they have the simplest gradient, p - t."""
+
+from xpcnn.backend import Array, accelerated, xp
+
+
+@accelerated
+def softmax(x: Array, axis: int = -1) -> Array:
+    """exp(x) / sum exp(x) along an axis. Subtracting the maximum changes nothing and never overflows."""
+    e = xp.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+@accelerated
+def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
+    """Dx = y (dy - <dy, y>)."""
+    return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+
+@accelerated
+def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """Return the mean loss and the probabilities, from logits z of (M,D).
+
+        L = 1/M sum over m of  -log p[m, t[m]]        log p = z - max z - log sum exp(z - max z)
+
+    labels are integers t of (M,), or rows of target probabilities (M,D), one-hot for instance; then
+    L = 1/M sum of -t log p. The logarithm of a tiny p is never taken, so logits of 1e4 do no harm.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
+    if labels.ndim == 1:
+        losses = -xp.take_along_axis(log_p, labels[:, None], axis=1)  # (M, 1)
+    else:
+        losses = -(labels * log_p).sum(axis=1)  # (M,)
+    return losses.mean(), xp.exp(log_p)
+
+
+@accelerated
+def softmax_cross_entropy_backward(probabilities: Array, labels: Array) -> Array:
+    """Dlogits = (p - t) / M, with t one-hot: how wrong the probabilities are, an image at a time."""
+    M, D = probabilities.shape
+    targets = labels[:, None] == xp.arange(D) if labels.ndim == 1 else labels
+    return (probabilities - targets) / M
