@@ -1,0 +1,88 @@
+"""The affine (fully connected, dense) layer."""
+
+import math
+
+from xpcnn import ops
+from xpcnn.backend import Array
+from xpcnn.errors import ShapeError
+from xpcnn.initializers import Initializer, he_normal
+from xpcnn.layers.base import Layer, Parameter, Shape, check_dtype
+from xpcnn.random import Seed
+
+
+class Affine(Layer):
+    """y = x W^T + b on the last axis, over any number of leading axes: (..., I) -> (..., O).
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        I and O; `weight` is (O, I), the transpose of the book's.
+    bias : bool
+    initializer : function of (shape, rng), default he_normal
+        Draws the weight; the bias begins at zero.
+    rng : numpy Generator or seed
+
+    Raises
+    ------
+    ShapeError
+        At construction for sizes below 1; in forward if the last axis is not I.
+    DtypeError
+        For another dtype than the weight's.
+
+    Examples
+    --------
+    >>> Affine(784, 100).output_shape((784,))
+    (100,)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        initializer: Initializer = he_normal,
+        rng: Seed = None,
+    ) -> None:
+        for name, number in (("in_features", in_features), ("out_features", out_features)):
+            if number < 1:
+                raise ShapeError(f"Affine: {name} must be at least 1, got {number}")
+        self.in_features, self.out_features = in_features, out_features
+        weight = initializer((out_features, in_features), rng)
+        self.weight = Parameter(weight)
+        self.bias = Parameter(weight.dtype.type(0).repeat(out_features)) if bias else None
+
+    def forward(self, x: Array) -> Array:
+        self._check_shape(x.shape, batch_axes=1)
+        check_dtype(x, self.weight, self)
+        self.save_for_backward(x)
+        return ops.affine(x, self.weight.data, None if self.bias is None else self.bias.data)
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        (x,) = self.pop_saved()
+        dx, dweight, dbias = ops.affine_backward(dy, x, self.weight.data, need_dx)
+        self.weight.grad[...] = dweight
+        if self.bias is not None:
+            self.bias.grad[...] = dbias
+        return dx
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        self._check_shape(input_shape, batch_axes=0)
+        return (*input_shape[:-1], self.out_features)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        return math.prod(input_shape) * self.out_features
+
+    def _check_shape(self, shape: Shape, batch_axes: int) -> None:
+        if len(shape) > batch_axes and shape[-1] == self.in_features:
+            return
+        features = math.prod(shape[batch_axes:])
+        if len(shape) == batch_axes:
+            mend = "pass x[None] for a batch of one"
+        elif features == self.in_features:
+            mend = "put Flatten() before it"
+        elif len(shape) == 3 + batch_axes:
+            mend = f"put Flatten() before it and pass in_features={features}"
+        else:
+            mend = f"pass in_features={shape[-1]}"
+        raise ShapeError(f"{self}: expected {self.in_features} features, got shape {tuple(shape)}; {mend}")

@@ -1,0 +1,180 @@
+"""Layers made of layers: one after another, around a shortcut, side by side. They compose, so models need no backward."""
+
+import textwrap
+from collections.abc import Iterator
+
+from xpcnn.backend import Array, xp
+from xpcnn.errors import ShapeError
+from xpcnn.layers.base import Layer, Shape
+from xpcnn.layers.reshape import Identity
+
+
+class Container(Layer):
+    """What containers share: how they show themselves, in full (repr) and in an error message (str)."""
+
+    def __repr__(self) -> str:
+        inside = ",\n".join(repr(child) for _, child in self.children())
+        return f"{type(self).__name__}(\n{textwrap.indent(inside, '    ')},\n)"
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} of {sum(1 for _ in self.named_layers()) - 1} layers"
+
+
+class Sequential(Container):
+    """Layers one after another: y = f_n(... f_2(f_1(x))).
+
+    The first layer is not asked for dx unless the caller wants it.
+
+    Parameters
+    ----------
+    *layers : Layer
+
+    Examples
+    --------
+    >>> from xpcnn.layers import Affine, ReLU
+    >>> model = Sequential(Affine(4, 3), ReLU(), Affine(3, 2))
+    >>> [name for name, _ in model.named_parameters()]
+    ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = layers
+
+    def forward(self, x: Array) -> Array:
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        for index in reversed(range(len(self.layers))):
+            dy = self.layers[index].backward(dy, need_dx or index > 0)
+        return dy
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        for layer in self.layers:
+            input_shape = layer.output_shape(input_shape)
+        return input_shape
+
+    def walk(self, input_shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
+        for index, layer in self.children():
+            yield from layer.walk(input_shape, f"{name}.{index}" if name else index)
+            input_shape = layer.output_shape(input_shape)
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return ((str(index), layer) for index, layer in enumerate(self.layers))
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int | slice) -> Layer:
+        """Return a layer, or with a slice a Sequential that shares its layers with this one."""
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+
+class Residual(Container):
+    """A body around a shortcut: y = body(x) + shortcut(x); the gradient flows back through both, and adds.
+
+    Parameters
+    ----------
+    body : Layer
+    shortcut : Layer, default Identity()
+        A 1x1 convolution, say, where body changes the shape.
+
+    Raises
+    ------
+    ShapeError
+        In forward, if the two shapes differ.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, equations 1 and 2.
+    """
+
+    def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
+        self.body, self.shortcut = body, shortcut or Identity()
+
+    def forward(self, x: Array) -> Array:
+        y, bypass = self.body.forward(x), self.shortcut.forward(x)
+        self._check(y.shape, bypass.shape)
+        return y + bypass
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        dx, bypass = self.body.backward(dy, need_dx), self.shortcut.backward(dy, need_dx)
+        return dx + bypass if need_dx else None
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        shape = self.body.output_shape(input_shape)
+        self._check(shape, self.shortcut.output_shape(input_shape))
+        return shape
+
+    def walk(self, input_shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
+        for child, layer in self.children():
+            yield from layer.walk(input_shape, f"{name}.{child}" if name else child)
+
+    def _check(self, body: Shape, shortcut: Shape) -> None:
+        if body != shortcut:
+            raise ShapeError(
+                f"Residual: body gives {tuple(body)}, shortcut {tuple(shortcut)}; "
+                "pass a shortcut, such as a 1x1 Conv, that changes the shape as the body does"
+            )
+
+
+class Parallel(Container):
+    """Branches side by side on the same x, their channels laid one after another: (N,C,H,W) -> (N,sum O,H,W).
+
+    Parameters
+    ----------
+    *branches : Layer
+
+    Raises
+    ------
+    ShapeError
+        In forward, if the branches differ in anything but channels; at construction, if there are none.
+
+    References
+    ----------
+    The Inception module: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, figure 2.
+    """
+
+    def __init__(self, *branches: Layer) -> None:
+        if not branches:
+            raise ShapeError("Parallel: expected at least one branch, got none; pass Parallel(Conv(...), ...)")
+        self.branches = branches
+
+    def forward(self, x: Array) -> Array:
+        outputs = [branch.forward(x) for branch in self.branches]
+        self._check([y.shape[1:] for y in outputs])
+        self.save_for_backward([y.shape[1] for y in outputs])
+        return xp.concatenate(outputs, axis=1)
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        (channels,) = self.pop_saved()
+        dx, first = None, 0
+        for branch, count in zip(self.branches, channels, strict=True):
+            part = branch.backward(dy[:, first : first + count], need_dx)
+            dx, first = part if dx is None else dx + part, first + count
+            if not need_dx:
+                dx = None
+        return dx
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        shapes = [branch.output_shape(input_shape) for branch in self.branches]
+        self._check(shapes)
+        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+    def walk(self, input_shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
+        for child, layer in self.children():
+            yield from layer.walk(input_shape, f"{name}.{child}" if name else child)
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return ((str(index), branch) for index, branch in enumerate(self.branches))
+
+    def _check(self, shapes: list[Shape]) -> None:
+        if any(shape[1:] != shapes[0][1:] for shape in shapes):
+            raise ShapeError(
+                f"Parallel: branches give {', '.join(str(tuple(shape)) for shape in shapes)}; only channels may "
+                "differ: pass padding='same' and equal strides"
+            )

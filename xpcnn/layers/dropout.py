@@ -1,0 +1,58 @@
+"""Dropout."""
+
+import math
+
+import numpy as np
+
+from xpcnn import ops
+from xpcnn.backend import Array, xp
+from xpcnn.errors import ShapeError
+from xpcnn.layers.base import Buffer, Layer
+from xpcnn.random import Seed, draw_key
+
+
+class Dropout(Layer):
+    """In training set each element to zero with probability p, and scale the rest by 1 / (1 - p).
+
+    So the mean is what it was, and in evaluation there is nothing to do ("inverted" dropout; the book scales
+    in evaluation instead). Which elements fall is a function of a key, drawn at construction, and of a
+    counter that lives on the device: the same on every backend, without a download.
+
+    Parameters
+    ----------
+    p : float
+        Probability of falling, 0 <= p < 1.
+    rng : numpy Generator or seed
+        Draws the key.
+
+    Raises
+    ------
+    ShapeError
+        For p outside of [0, 1).
+
+    References
+    ----------
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15, 2014.
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
+        if not 0 <= p < 1:
+            raise ShapeError(f"Dropout: p must be at least 0 and below 1, got {p}; p is the share that is dropped")
+        self.p, self.key = p, draw_key(rng)
+        self.counter = Buffer(np.zeros(1, np.uint64), persistent=False)
+
+    def forward(self, x: Array) -> Array:
+        if not self.training or self.p == 0:
+            self.save_for_backward(None)
+            return x
+        keep = ops.keep_mask(x.shape, self.p, self.counter.data, self.key)
+        self.counter.data = self.counter.data + xp.uint64(math.prod(x.shape))
+        self.save_for_backward(keep)
+        return self._apply(keep, x)
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        (keep,) = self.pop_saved()
+        return dy if keep is None else self._apply(keep, dy)
+
+    def _apply(self, keep: Array, x: Array) -> Array:
+        return x * keep * (1 / (1 - self.p))

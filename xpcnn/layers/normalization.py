@@ -1,0 +1,135 @@
+"""Normalisation layers."""
+
+import math
+
+import numpy as np
+
+from xpcnn import ops
+from xpcnn.backend import Array
+from xpcnn.errors import ShapeError
+from xpcnn.layers.base import Buffer, Layer, Parameter, Shape, check_dtype
+
+
+class BatchNorm(Layer):
+    """Normalise every channel over the batch (and pixels), then scale and shift it: (N,C,...) -> (N,C,...).
+
+        y = weight (x - mean) / sqrt(variance + eps) + bias
+
+    In training mean and variance are the batch's, and the running ones follow them,
+    ``running = (1 - momentum) running + momentum batch``, the variance unbiased there; in evaluation the
+    running ones are used. This is PyTorch's convention to the letter.
+
+    Parameters
+    ----------
+    channels : int
+    eps : float
+    momentum : float
+        The share of the newest batch in the running statistics.
+
+    Raises
+    ------
+    ShapeError
+        For an input of other channels, or one value a channel in training (it has no variance).
+    DtypeError
+        For another dtype than the weight's.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        if channels < 1:
+            raise ShapeError(f"BatchNorm: channels must be at least 1, got {channels}")
+        self.channels, self.eps, self.momentum = channels, eps, momentum
+        self.weight, self.bias = (Parameter(np.full(channels, value, np.float32)) for value in (1, 0))
+        self.running_mean = Buffer(np.zeros(channels, np.float32))
+        self.running_variance = Buffer(np.ones(channels, np.float32))
+
+    def forward(self, x: Array) -> Array:
+        self._check(x)
+        mean, variance = self.running_mean.data, self.running_variance.data
+        if self.training:
+            mean, variance = ops.batch_statistics(x)
+            M = x.size // self.channels
+            self._follow(self.running_mean, mean)
+            self._follow(self.running_variance, variance * (M / (M - 1)))
+        self.save_for_backward(x, mean, variance, self.training)
+        return ops.batch_norm(x, self.weight.data, self.bias.data, mean, variance, self.eps)
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        x, mean, variance, of_batch = self.pop_saved()
+        dx, self.weight.grad[...], self.bias.grad[...] = ops.batch_norm_backward(
+            dy, x, self.weight.data, mean, variance, self.eps, of_batch
+        )
+        return dx
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if not input_shape or input_shape[0] != self.channels:
+            self._refuse(input_shape[0] if input_shape else 0, input_shape)
+        return input_shape
+
+    def _follow(self, running: Buffer, batch: Array) -> None:
+        running.data = running.data * (1 - self.momentum) + batch * self.momentum
+
+    def _check(self, x: Array) -> None:
+        if x.ndim < 2 or x.shape[1] != self.channels:
+            self._refuse(x.shape[1] if x.ndim > 1 else 0, x.shape)
+        check_dtype(x, self.weight, self)
+        if self.training and x.size <= self.channels:
+            raise ShapeError(
+                f"{self}: expected more than one value a channel in training, got shape {x.shape}; "
+                "pass a larger batch, or call model.eval()"
+            )
+
+    def _refuse(self, channels: int, shape: Shape) -> None:
+        raise ShapeError(
+            f"{self}: expected {self.channels} channels, got {channels} in {tuple(shape)}; pass channels={channels}"
+        )
+
+
+class LocalResponseNorm(Layer):
+    """Divide every activation by a power of the energy of its neighbouring channels: (N,C,...) -> (N,C,...).
+
+        y[c] = x[c] / (k + alpha / size  sum of x[d]^2)^beta        d from c - size // 2 to c + (size - 1) // 2
+
+    `alpha` is divided by `size`, as in Caffe, PyTorch and ONNX. The paper does not divide: its alpha of 1e-4
+    over 5 channels, with k = 2, is ``LocalResponseNorm(5, alpha=5e-4, k=2)`` here.
+
+    Parameters
+    ----------
+    size : int
+        Channels in a neighbourhood.
+    alpha, beta, k : float
+
+    Raises
+    ------
+    ShapeError
+        For size below 1, or an input without a channel axis.
+
+    References
+    ----------
+    Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
+    NIPS 2012, section 3.3.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        if size < 1:
+            raise ShapeError(f"LocalResponseNorm: size must be at least 1, got {size}; the paper has 5")
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Array) -> Array:
+        if x.ndim < 2:
+            raise ShapeError(f"{self}: expected (N, C, ...), got shape {x.shape}; pass a batch of images")
+        y, scale = ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+        self.save_for_backward(x, scale)
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        x, scale = self.pop_saved()
+        if not need_dx:
+            return None
+        return ops.local_response_norm_backward(dy, x, scale, self.size, self.alpha, self.beta)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        return self.size * math.prod(input_shape)

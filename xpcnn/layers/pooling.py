@@ -1,0 +1,121 @@
+"""Pooling layers: fewer pixels, the same channels."""
+
+from typing import Any, Literal
+
+from xpcnn import ops
+from xpcnn.backend import Array
+from xpcnn.errors import DtypeError, ShapeError
+from xpcnn.geometry import Pair, Rounding, Window
+from xpcnn.layers.base import Layer, Shape
+
+
+class Pooling(Layer):
+    """The maximum or the mean of every window, channel by channel: (N,C,H,W) -> (N,C,OH,OW).
+
+    Parameters
+    ----------
+    kernel_size : int or (height, width)
+    stride : int or (height, width), default kernel_size
+        A smaller one than kernel_size lets windows overlap, as in AlexNet.
+    padding : int, (height, width), ((top, bottom), (left, right)), "same" or "valid"
+        Minus infinity for the maximum, zero for the mean; smaller than the kernel.
+    mode : "max" or "average"
+    rounding : "floor", "ceil" or "exact"
+        What to do when the stride does not divide; "exact" raises.
+    count_include_pad : bool
+        For the mean: divide by the window's size even where it looks beyond the image.
+
+    Raises
+    ------
+    ShapeError
+        At construction, for sizes that cannot be; in forward, for other than four axes or a window that
+        fits nowhere.
+
+    References
+    ----------
+    Boureau, Ponce and LeCun, "A Theoretical Analysis of Feature Pooling in Visual Recognition", ICML 2010.
+
+    Examples
+    --------
+    >>> Pooling(3, stride=2, rounding="ceil").output_shape((64, 112, 112))
+    (64, 56, 56)
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: Any = 0,
+        mode: Literal["max", "average"] = "max",
+        rounding: Rounding = "floor",
+        count_include_pad: bool = False,
+    ) -> None:
+        if mode not in ("max", "average"):
+            raise ShapeError(f"Pooling: mode must be 'max' or 'average', got {mode!r}")
+        self.kernel_size, self.stride, self.padding, self.mode = kernel_size, stride, padding, mode
+        self.rounding, self.count_include_pad = rounding, count_include_pad
+        self.window = Window(kernel_size, kernel_size if stride is None else stride, padding, rounding=rounding)
+        if self.window.padding != "same":
+            for size, before_and_after in zip(self.window.size, self.window.padding, strict=True):
+                if max(before_and_after) >= size:
+                    raise ShapeError(
+                        f"{self}: padding {max(before_and_after)} must be smaller than the kernel's {size}, or a "
+                        f"window would hold padding only; pass padding={size - 1} or less"
+                    )
+
+    def forward(self, x: Array) -> Array:
+        check_images(x, self)
+        if self.mode == "average":
+            self.save_for_backward(x.shape[2:])
+            return ops.average_pool(x, self.window, self.count_include_pad)
+        y, winner = ops.max_pool(x, self.window)
+        self.save_for_backward(x.shape[2:], winner)
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        image_size, *winner = self.pop_saved()
+        if not need_dx:
+            return None
+        if self.mode == "average":
+            return ops.average_pool_backward(dy, image_size, self.window, self.count_include_pad)
+        return ops.max_pool_backward(dy, *winner, image_size, self.window)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        C, H, W = image_shape(input_shape, self)
+        return C, *self.window.output_size(H, W)
+
+
+class GlobalAveragePooling(Layer):
+    """The mean of every channel: (N,C,H,W) -> (N,C).
+
+    Lin, Chen and Yan, "Network In Network", ICLR 2014, section 3.2.
+    """
+
+    def forward(self, x: Array) -> Array:
+        check_images(x, self)
+        self.save_for_backward(x.shape)
+        return ops.average_pool(x, Window(x.shape[2:]))[:, :, 0, 0]
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        ((_, _, *image_size),) = self.pop_saved()
+        if not need_dx:
+            return None
+        return ops.average_pool_backward(dy[:, :, None, None], tuple(image_size), Window(tuple(image_size)))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return image_shape(input_shape, self)[:1]
+
+
+def check_images(x: Array, who: Layer) -> None:
+    """Raise ShapeError unless x is a batch of images, and DtypeError unless it holds floating-point numbers."""
+    if x.ndim != 4:
+        raise ShapeError(f"{who}: expected a batch of images, (N, C, H, W), got shape {x.shape}; pass four axes")
+    if x.dtype.kind != "f":
+        raise DtypeError(f"{who}: expected floating-point images, got {x.dtype.name}; pass x.astype('float32')")
+
+
+def image_shape(shape: Shape, who: Layer) -> Shape:
+    """Return the shape of one image, (C, H, W), or raise ShapeError."""
+    if len(shape) != 3:
+        raise ShapeError(f"{who}: expected one image, (C, H, W), got {tuple(shape)}; put it before Flatten")
+    return tuple(shape)

@@ -1,0 +1,33 @@
+"""Layers that only change the shape, or nothing."""
+
+import math
+
+from xpcnn.backend import Array
+from xpcnn.layers.base import Layer, Shape
+
+
+class Flatten(Layer):
+    """Lay all axes but the first into one: (N,C,H,W) -> (N,C*H*W). An affine layer asks for it."""
+
+    def forward(self, x: Array) -> Array:
+        self.save_for_backward(x.shape)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        (shape,) = self.pop_saved()
+        return dy.reshape(shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+
+class Identity(Layer):
+    """Y = x: the shortcut of a residual block, or a place left free."""
+
+    def forward(self, x: Array) -> Array:
+        self.save_for_backward()
+        return x
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        self.pop_saved()
+        return dy

@@ -1,0 +1,24 @@
+"""Softmax as a layer. For training, `losses.SoftmaxCrossEntropy` takes the logits before it."""
+
+from xpcnn import ops
+from xpcnn.backend import Array
+from xpcnn.layers.base import Layer
+
+
+class Softmax(Layer):
+    """exp(x) / sum exp(x) along an axis (the last): scores into probabilities.
+
+    Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs", 1990.
+    """
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        y = ops.softmax(x, self.axis)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        (y,) = self.pop_saved()
+        return ops.softmax_backward(dy, y, self.axis)

@@ -1,0 +1,112 @@
+"""Losses: how wrong the model is, one number, and where its gradient begins."""
+
+import numpy as np
+
+from xpcnn import ops
+from xpcnn.backend import Array, check_array
+from xpcnn.errors import BackwardError, DatasetError, DtypeError, ShapeError
+
+
+class SoftmaxCrossEntropy:
+    """The mean cross-entropy between softmax(logits) and the labels.
+
+        L = -1/M sum over m of  log softmax(logits[m])[label[m]]        dL/dlogits = (softmax(logits) - t) / M
+
+    ``loss = criterion(logits, labels)``, then ``model.backward(criterion.backward())``. The loss stays on the
+    device, a 0-d array there: ``float(loss)`` waits for it.
+
+    Labels are integers of shape (M,), or one-hot rows (M,D) (any probabilities, in fact); logits (M,D).
+    More leading axes are allowed on both. Labels on the host are checked to be in range.
+
+    Raises
+    ------
+    ShapeError
+        For labels that do not belong to logits of that shape.
+    DtypeError
+        For integer labels of a floating dtype, or logits that are not floating.
+    DatasetError
+        For a label below 0 or above D - 1.
+    BackwardError
+        In backward() without a call before.
+    """
+
+    def __init__(self) -> None:
+        self._saved: tuple[Array, Array, tuple[int, ...]] | None = None
+
+    def __call__(self, logits: Array, labels: Array) -> Array:
+        check_array(logits, self)
+        check_array(labels, self)
+        D = self._check(logits, labels)
+        one_hot = labels.shape == logits.shape
+        labels = labels.reshape(-1, D).astype(logits.dtype) if one_hot else labels.reshape(-1)
+        loss, probabilities = ops.softmax_cross_entropy(logits.reshape(-1, D), labels)
+        self._saved = probabilities, labels, logits.shape
+        return loss
+
+    def backward(self) -> Array:
+        """Return dL/dlogits, of the shape of the logits."""
+        if self._saved is None:
+            raise BackwardError(f"{self}: backward() called without a loss; call criterion(logits, labels) first")
+        (probabilities, labels, shape), self._saved = self._saved, None
+        return ops.softmax_cross_entropy_backward(probabilities, labels).reshape(shape)
+
+    def _check(self, logits: Array, labels: Array) -> int:
+        if logits.dtype.kind != "f":
+            raise DtypeError(f"{self}: expected floating logits, got {logits.dtype.name}; pass the model's output")
+        if logits.ndim < 2 or labels.shape not in (logits.shape, logits.shape[:-1]):
+            raise ShapeError(
+                f"{self}: expected labels of shape {logits.shape[:-1]} (integers) or {logits.shape} (one-hot) for "
+                f"logits of {logits.shape}, got {labels.shape}; pass one label for each row of logits"
+            )
+        if logits.size == 0:
+            raise DatasetError(f"{self}: expected at least one row, got logits of {logits.shape}; pass a larger batch")
+        D = int(logits.shape[-1])
+        if labels.shape == logits.shape:
+            return D
+        if labels.dtype.kind not in "iu":
+            raise DtypeError(f"{self}: expected integer labels, got {labels.dtype.name}; pass labels.astype('int64')")
+        if isinstance(labels, np.ndarray) and not (0 <= labels.min() and labels.max() < D):
+            wrong = labels[(labels < 0) | (labels >= D)][0]
+            raise DatasetError(
+                f"{self}: expected labels from 0 to {D - 1} for {D} logits, got {wrong}; "
+                "count classes from 0, or give the last layer more outputs"
+            )
+        return D
+
+    def __repr__(self) -> str:
+        return "SoftmaxCrossEntropy()"
+
+
+class MeanSquaredError:
+    """Half the squared distance, averaged over the batch: L = 1/(2 N) sum (y - t)^2, dL/dy = (y - t) / N.
+
+    The sum runs over all elements of a sample, as in the book's chapter 4.
+
+    Raises
+    ------
+    ShapeError
+        If y and t differ in shape.
+    BackwardError
+        In backward() without a call before.
+    """
+
+    def __init__(self) -> None:
+        self._saved: Array | None = None
+
+    def __call__(self, y: Array, target: Array) -> Array:
+        check_array(y, self)
+        check_array(target, self)
+        if y.shape != target.shape:
+            raise ShapeError(f"{self}: expected targets of shape {y.shape}, got {target.shape}; reshape them")
+        self._saved = difference = y - target.astype(y.dtype)
+        return (difference * difference).sum() / (2 * len(y))
+
+    def backward(self) -> Array:
+        """Return dL/dy."""
+        if self._saved is None:
+            raise BackwardError(f"{self}: backward() called without a loss; call criterion(y, target) first")
+        difference, self._saved = self._saved, None
+        return difference / len(difference)
+
+    def __repr__(self) -> str:
+        return "MeanSquaredError()"
