@@ -1,0 +1,88 @@
+"""Is backward right? Compare it with differences of forward, in double precision."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from xpcnn.backend import Array, to_device, to_host
+from xpcnn.layers.base import Layer
+from xpcnn.random import Seed, default_rng
+
+
+def numerical_gradient(f: Callable[[np.ndarray], float], x: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
+    """Return df/dx by central differences, (f(x + e) - f(x - e)) / 2e, an element of x at a time.
+
+    The book, section 4.4. The error is of order e^2, and rounding adds 1e-16 / e: so x is taken as float64.
+
+    >>> numerical_gradient(lambda x: float((x**2).sum()), np.array([3.0, -1.0])).round(6)
+    array([ 6., -2.])
+    """
+    x = np.array(x, np.float64)
+    gradient = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        gradient[index] = _central_difference(f, x, index, epsilon)
+    return gradient
+
+
+def gradient_check(
+    layer: Layer, x: Array, *, epsilon: float = 1e-5, samples: int = 100, rng: Seed = 0
+) -> dict[str, float]:
+    """Return by name how far backward's gradients are from central differences: of "x", and of every parameter.
+
+    The loss is <c, layer(x)> with c drawn from N(0, 1), the distance max |a - n| / max(|a|, |n|) over the
+    elements compared, a the gradient by backward and n by differences: right is below 1e-6, wrong is
+    near 1. A copy of the layer is checked, in float64 and in the layer's mode; chance (dropout) is held still.
+
+    Parameters
+    ----------
+    layer : Layer
+    x : array
+        One input; keep it small, and away from the kinks of ReLU and max pooling.
+    epsilon : float
+    samples : int
+        How many elements of each array to compare at most, drawn at random.
+    rng : numpy Generator or seed
+
+    Examples
+    --------
+    >>> from xpcnn.layers import Conv
+    >>> errors = gradient_check(Conv(2, 3, 3, padding=1, rng=0), np.random.default_rng(0).random((2, 2, 5, 5)))
+    >>> sorted(errors), max(errors.values()) < 1e-6
+    (['bias', 'weight', 'x'], True)
+    """
+    rng, layer = default_rng(rng), layer.copy().astype("float64")
+    buffers = [(buffer, buffer.data) for _, buffer in layer.named_buffers()]
+    values = {"x": to_host(x).astype(np.float64)}
+    values |= {name: to_host(parameter.data).copy() for name, parameter in layer.named_parameters()}
+    parameters = dict(layer.named_parameters())
+
+    def forward(name: str, value: np.ndarray) -> Array:
+        for buffer, data in buffers:
+            buffer.data = data
+        if name != "x":
+            parameters[name].data[...] = to_device(value)
+        return layer(to_device(value if name == "x" else values["x"]))
+
+    cotangent = rng.standard_normal(forward("x", values["x"]).shape)
+    gradients = {"x": to_host(layer.backward(to_device(cotangent))).copy()}
+    gradients |= {name: to_host(parameter.grad).copy() for name, parameter in parameters.items()}
+
+    errors = {}
+    for name, value in values.items():
+        loss = lambda changed, name=name: float((to_host(forward(name, changed)) * cotangent).sum())  # noqa: E731
+        chosen = [np.unravel_index(i, value.shape) for i in rng.permutation(value.size)[:samples]]
+        numerical = np.array([_central_difference(loss, value, index, epsilon) for index in chosen])
+        analytic = np.array([gradients[name][index] for index in chosen])
+        scale = max(np.abs(numerical).max(), np.abs(analytic).max(), np.finfo(np.float64).tiny)
+        errors[name] = float(np.abs(numerical - analytic).max() / scale)
+        forward(name, value)
+    return errors
+
+
+def _central_difference(
+    f: Callable[[np.ndarray], float], x: np.ndarray, index: tuple[int, ...], epsilon: float
+) -> float:
+    above, below = x.copy(), x.copy()
+    above[index] += epsilon
+    below[index] -= epsilon
+    return (f(above) - f(below)) / (2 * epsilon)

@@ -1,0 +1,56 @@
+"""How good predictions are, on the host: whole numbers counted, then divided once."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from xpcnn.errors import ShapeError
+
+
+def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of predicted classes that equal their label, from 0 to 1.
+
+    Predictions may be classes (M,), or scores (M,D), whose largest wins; labels are integers (M,).
+
+    Raises
+    ------
+    ShapeError
+        If there are none, or not as many predictions as labels.
+
+    >>> accuracy(np.array([1, 2, 3, 3]), np.array([1, 2, 3, 4]))
+    0.75
+    """
+    classes = predictions.argmax(axis=1) if predictions.ndim == 2 else predictions
+    if len(labels) == 0 or classes.shape != labels.shape:
+        raise ShapeError(f"accuracy: expected as many predictions as labels, got {classes.shape} and {labels.shape}")
+    return float((classes == labels).mean())
+
+
+def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count images by label (row) and predicted class (column): integers of (num_classes, num_classes).
+
+    >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    pairs = np.asarray(labels, np.int64) * num_classes + np.asarray(predictions, np.int64)
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+class ClassMetrics(NamedTuple):
+    """One class: of the images called so, how many are (precision); of those that are, how many are found (recall)."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+def per_class(confusion: np.ndarray) -> list[ClassMetrics]:
+    """Return precision, recall, F1 and support of every class; 0 where there is nothing to divide by."""
+    metrics = []
+    for found, called, support in zip(confusion.diagonal(), confusion.sum(0), confusion.sum(1), strict=True):
+        precision, recall = found / max(called, 1), found / max(support, 1)
+        f1 = 2 * found / max(called + support, 1)
+        metrics.append(ClassMetrics(float(precision), float(recall), float(f1), int(support)))
+    return metrics

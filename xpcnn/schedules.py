@@ -1,0 +1,88 @@
+"""Learning rates as functions of the step: ``optimizer.lr = schedule(step)``, steps counted from 0."""
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+Schedule: TypeAlias = Callable[[int], float]
+
+
+def constant(lr: float) -> Schedule:
+    """Return a schedule that is always `lr`.
+
+    >>> constant(0.1)(1000)
+    0.1
+    """
+    return lambda step: lr
+
+
+def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+    """Multiply by `factor` once in `every` steps: lr factor^floor(step / every).
+
+    >>> [round(step_decay(1.0, every=10)(s), 3) for s in (0, 9, 10, 20)]
+    [1.0, 1.0, 0.1, 0.01]
+    """
+    return lambda step: lr * factor ** (step // every)
+
+
+def cosine(lr: float, steps: int, final: float = 0.0) -> Schedule:
+    """Fall along half a cosine: final + (lr - final) (1 + cos(pi step / steps)) / 2.
+
+    Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, without restarts.
+
+    >>> [round(cosine(1.0, 100)(s), 3) for s in (0, 50, 100)]
+    [1.0, 0.5, 0.0]
+    """
+    return lambda step: final + (lr - final) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
+
+
+def one_cycle(lr: float, steps: int, rise: float = 0.3, start: float = 1 / 25, final: float = 1e-4 / 25) -> Schedule:
+    """Rise from `start` lr to lr over a share `rise` of the steps, then fall to `final` lr, along cosines.
+
+    Smith and Topin, "Super-Convergence", arXiv:1708.07120; the defaults are PyTorch's OneCycleLR.
+
+    >>> [round(one_cycle(1.0, 100)(s), 3) for s in (0, 29, 99)]
+    [0.04, 1.0, 0.0]
+    """
+    top, last = max(rise * steps - 1, 1e-9), max(steps - 1, 1)
+
+    def between(low: float, high: float, share: float) -> float:
+        return low + (high - low) * (1 - math.cos(math.pi * min(max(share, 0), 1))) / 2
+
+    def schedule(step: int) -> float:
+        if step <= top:
+            return lr * between(start, 1, step / top)
+        return lr * between(1, final, (step - top) / max(last - top, 1e-9))
+
+    return schedule
+
+
+def warm_up(schedule: Schedule, steps: int) -> Schedule:
+    """Multiply a schedule by (step + 1) / steps for its first `steps` steps.
+
+    Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.2.
+
+    >>> [warm_up(constant(1.0), 4)(s) for s in (0, 1, 3, 9)]
+    [0.25, 0.5, 1.0, 1.0]
+    """
+    return lambda step: schedule(step) * min((step + 1) / max(steps, 1), 1.0)
+
+
+NAMES = ("constant", "step", "cosine", "one-cycle")
+
+
+def by_name(name: str, lr: float, steps: int) -> Schedule:
+    """Return the schedule called `name` in `NAMES` for a training of `steps` steps; "step" decays at thirds.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
+    if name not in NAMES:
+        raise ValueError(f"schedule {name!r} is unknown; pass one of: {', '.join(NAMES)}")
+    if name == "constant":
+        return constant(lr)
+    if name == "step":
+        return step_decay(lr, every=max(math.ceil(steps / 3), 1))
+    return cosine(lr, steps) if name == "cosine" else one_cycle(lr, steps)

@@ -1,0 +1,131 @@
+"""Training as a loop you can read: a generator, so the caller prints, saves or stops between two epochs."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from xpcnn.backend import Array, active_backend, to_device, to_host, xp
+from xpcnn.data import batches, check_labels
+from xpcnn.errors import DivergenceError
+from xpcnn.layers import Layer, no_grad
+from xpcnn.losses import SoftmaxCrossEntropy
+from xpcnn.metrics import accuracy
+from xpcnn.optimizers import Optimizer
+from xpcnn.random import Seed, default_rng
+from xpcnn.schedules import Schedule
+
+Images: TypeAlias = np.ndarray
+Labels: TypeAlias = np.ndarray
+Transform: TypeAlias = Callable[[Images, np.random.Generator], Images]
+Progress: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def train(
+    model: Layer,
+    criterion: SoftmaxCrossEntropy,
+    optimizer: Optimizer,
+    dataset: tuple[Images, Labels],
+    *,
+    epochs: int,
+    batch_size: int,
+    rng: Seed = None,
+    schedule: Schedule | None = None,
+    transform: Transform | None = None,
+    progress: Progress = iter,
+) -> Iterator[tuple[int, float]]:
+    """Train, yielding (epoch, mean loss) after each epoch, counted from 1.
+
+    Parameters
+    ----------
+    dataset : (images, labels)
+        On the host: images uint8 (scaled to [0, 1] here) or floating, (N,C,H,W); labels integers, (N,).
+    rng : numpy Generator or seed
+        Shuffles, and draws what `transform` draws.
+    schedule : function of the step, counted from 0, to the learning rate
+        None keeps ``optimizer.lr``.
+    transform : function of (float images, rng)
+        Augmentation, `xpcnn.data.transforms`.
+    progress : function that wraps the batches of an epoch, ``tqdm`` for instance
+
+    Raises
+    ------
+    DatasetError
+        Before the first step, for an empty data set or labels out of range.
+    DivergenceError
+        If the loss is not finite, naming the step: before that step's update where reading the loss costs
+        nothing (NumPy), at the end of the epoch where it would wait for the device.
+    """
+    feed = batches(*dataset, batch_size, default_rng(rng), transform)
+    check_labels(dataset[1], model.output_shape(dataset[0].shape[1:])[-1], who="train")
+    for epoch in range(1, epochs + 1):
+        model.train()
+        losses = xp.zeros(len(feed), xp.float32)
+        for step, (images, labels) in enumerate(progress(feed)):
+            if schedule is not None:
+                optimizer.lr = schedule(optimizer.steps)
+            images, labels = to_device(images), to_device(labels)  # the only upload
+            loss = criterion(model(images), labels)
+            if not active_backend().asynchronous:
+                _check_finite([loss], optimizer.steps + 1, epoch, optimizer)
+            model.backward(criterion.backward(), need_dx=False)
+            optimizer.step()
+            losses[step] = loss * len(labels)  # stays on the device
+        total = to_host(losses)  # the only download
+        _check_finite(total, optimizer.steps - len(feed) + 1, epoch, optimizer)
+        yield epoch, float(total.sum(dtype=np.float64)) / len(dataset[0])
+
+
+def predict(
+    model: Layer,
+    images: Images,
+    *,
+    batch_size: int = 200,
+    transform: Transform | None = None,
+    progress: Progress = iter,
+) -> np.ndarray:
+    """Return the model's output for every image, on the host, in evaluation mode: (N,C,H,W) -> (N,D).
+
+    Every layer is in the mode afterwards that it was in before.
+    """
+    modes = [(layer, layer.training) for _, layer in model.named_layers()]
+    feed = batches(images, np.zeros(len(images), np.int64), batch_size, transform=transform)
+    model.eval()
+    try:
+        with no_grad():
+            return np.concatenate([to_host(model(to_device(batch))) for batch, _ in progress(feed)])
+    finally:
+        for layer, training in modes:
+            layer.training = training
+
+
+def evaluate(
+    model: Layer,
+    dataset: tuple[Images, Labels],
+    *,
+    batch_size: int = 200,
+    transform: Transform | None = None,
+    progress: Progress = iter,
+) -> float:
+    """Return the share of all images, the last, smaller batch included, that the model classifies as labelled.
+
+    Raises
+    ------
+    DatasetError
+        For an empty data set, or labels that are not one integer an image.
+    """
+    images, labels = dataset
+    check_labels(labels, model.output_shape(images.shape[1:])[-1], who="evaluate")
+    return accuracy(
+        predict(model, images, batch_size=batch_size, transform=transform, progress=progress), np.asarray(labels)
+    )
+
+
+def _check_finite(losses: Array, first_step: int, epoch: int, optimizer: Optimizer) -> None:
+    broken = np.flatnonzero(~np.isfinite(losses))
+    if broken.size:
+        raise DivergenceError(
+            f"train: the loss became {losses[broken[0]]} at step {first_step + broken[0]} (epoch {epoch}), with "
+            f"learning rate {optimizer.lr:g}; lower the learning rate, clip gradients with clip_norm=1.0, or look "
+            "for images that are not finite"
+        )
