@@ -17,10 +17,10 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     taps = window.taps(*window.output_size(*x.shape[2:]))
     padded = pad(x, window, -xp.inf)
     _, pixels = next(taps)
-    y = padded[pixels].copy()
+    y = xp.copy(padded[pixels])
     winner = xp.zeros_like(y, dtype=xp.uint8 if window.size[0] * window.size[1] <= 256 else xp.int32)
     for tap, (_, pixels) in enumerate(taps, start=1):
-        winner = xp.where(padded[pixels] > y, winner.dtype.type(tap), winner)
+        winner = xp.maximum(winner, (padded[pixels] > y) * winner.dtype.type(tap))  # a later tap is a larger number
         y = xp.maximum(y, padded[pixels])
     return y, winner
 
@@ -28,7 +28,8 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
 @accelerated
 def max_pool_backward(dy: Array, winner: Array, image_size: tuple[int, int], window: Window) -> Array:
     """Carry dy to the pixel that won, where windows overlap adding: (N,C,OH,OW) -> (N,C,H,W)."""
-    padded = xp.zeros(padded_shape((*dy.shape[:2], *image_size), window), dy.dtype)
+    shape = padded_shape((*dy.shape[:2], *image_size), window)
+    padded = xp.zeros_like(winner, dtype=dy.dtype, shape=shape)  # in the memory order of forward
     for tap, (_, pixels) in enumerate(window.taps(*dy.shape[2:])):
         padded[pixels] += dy * (winner == tap)
     return crop(padded, image_size, window)
