@@ -1,0 +1,194 @@
+"""What this machine can run, and how to repair what it cannot: the text that ``python -m xpcnn`` prints.
+
+Every section is a function from what was found to rows of text, so nothing here needs a GPU to be tried.
+"""
+
+import contextlib
+import io
+import os
+import platform
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+
+from xpcnn import __version__, kernels
+from xpcnn.backend import NAMES, Backend, use_backend
+from xpcnn.errors import BackendError
+
+Row: TypeAlias = tuple[str, ...]
+"""Cells of text; the last one may hold several lines."""
+
+WIDTH = 100
+"""Columns of the terminal that the text is laid out for."""
+
+PACKAGES = {"numpy": None, "cupy": "cuda13", "safetensors": None, "matplotlib": "viz"}
+"""What is worth telling the version of, and the extra of xpcnn that brings it."""
+
+
+class Diagnosis(NamedTuple):
+    """The text to print, and whether the backend that the environment asks for can compute."""
+
+    text: str
+    usable: bool
+
+
+class Attempt(NamedTuple):
+    """A backend that opens, or why it does not."""
+
+    backend: Backend | None
+    why_not: str = ""
+
+
+def diagnose(environ: Mapping[str, str] = os.environ) -> Diagnosis:
+    """Try every backend, look at the machine, and lay out what was found."""
+    attempts = {name: attempt(name) for name in NAMES if name != "auto"}
+    chosen = attempt(environ.get("XPCNN_BACKEND") or "numpy")
+    gpus = [row for tried in attempts.values() if tried.backend for row in gpu_rows(tried.backend.module)]
+    parts = [
+        headline(chosen, environ.get("XPCNN_BACKEND")),
+        table(("backend", "usable", "what to know"), backend_rows(attempts, chosen)),
+        table(("device", ""), [*gpus, host_row()]),
+        table(
+            ("library", ""), [*blas_rows(threadpool_info()), kernel_row(chosen, environ.get("XPCNN_KERNELS"))]
+        ),
+        table(("version", ""), version_rows(metadata.packages_distributions())),
+    ]
+    return Diagnosis("\n\n".join(parts), chosen.backend is not None)
+
+
+def attempt(name: str) -> Attempt:
+    """Open a backend and leave the active one as it is; "auto" keeps to itself what it took."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), use_backend(name) as backend:
+            return Attempt(backend)
+    except BackendError as error:
+        return Attempt(None, str(error).removeprefix(f"XPCNN_BACKEND={name} cannot run here: "))
+
+
+def headline(chosen: Attempt, asked: str | None) -> str:
+    """Say in a sentence which backend is active and why, or why there is none and what repairs it."""
+    because = f"XPCNN_BACKEND={asked}" if asked else "the default, as XPCNN_BACKEND is not set"
+    if chosen.backend:
+        return f"xpcnn {__version__} computes on {chosen.backend.name} ({because})."
+    sentence = f"xpcnn {__version__} cannot compute ({because}): {_repair(chosen.why_not)}"
+    return "\n".join(_lines(sentence, WIDTH))
+
+
+def backend_rows(attempts: Mapping[str, Attempt], chosen: Attempt) -> list[Row]:
+    """Return (name, yes or no, "active" or why not and the command that repairs it) for every backend."""
+    active = chosen.backend.name if chosen.backend else None
+    rows: list[Row] = []
+    for name, (backend, why_not) in attempts.items():
+        rows.append((name, "yes" if backend else "no", "active" if name == active else _repair(why_not)))
+    return rows
+
+
+def gpu_rows(module: Any) -> list[Row]:
+    """Return a row for every GPU that an array module sees; none for one without ``cuda``, such as NumPy."""
+    rows: list[Row] = []
+    runtime: Any = module.cuda.runtime if hasattr(module, "cuda") else None
+    for index in range(runtime.getDeviceCount() if runtime else 0):
+        free, total = module.cuda.Device(index).mem_info
+        name = runtime.getDeviceProperties(index)["name"].decode()
+        rows.append((f"gpu {index}", f"{name}, {_gib(total)} of memory, {_gib(free)} free"))
+    return rows
+
+
+def host_row() -> Row:
+    """Return the processor, the cores that this process may use, and the machine's memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    known = [cpu_model(), f"{cores} core{'s' * (cores != 1)}"]
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        known.append(f"{_gib(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))} of memory")
+    return "cpu", ", ".join(known)
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name where the system tells it easily, else its architecture."""
+    with contextlib.suppress(OSError):
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def blas_rows(libraries: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return name, version and threads of each BLAS among what threadpoolctl sees."""
+    rows: list[Row] = []
+    for library in libraries:
+        if library["user_api"] == "blas":
+            name, threads = (
+                f"{library['internal_api']} {library['version'] or ''}".strip(),
+                library["num_threads"],
+            )
+            tuned = f", for {library['architecture']}" if library.get("architecture") else ""
+            rows.append(("blas", f"{name}, {threads} thread{'s' * (threads != 1)}{tuned}"))
+    return rows or [("blas", "one that threadpoolctl does not know (Accelerate on macOS, for instance)")]
+
+
+def kernel_row(chosen: Attempt, asked: str | None) -> Row:
+    """Return which kernels run: the substitutes of the active backend, or the reference."""
+    because = f"XPCNN_KERNELS={asked}" if asked else "XPCNN_KERNELS is not set"
+    if asked and asked not in kernels.CHOICES:
+        return "kernels", f"{asked!r} is unknown; set XPCNN_KERNELS to one of: {', '.join(kernels.CHOICES)}"
+    names = sorted(chosen.backend.kernels) if chosen.backend else []
+    choice = asked or kernels.CHOICES[0]
+    return "kernels", f"{choice} ({because}), in place of the reference: {', '.join(names) or 'none'}"
+
+
+def version_rows(installed: Mapping[str, Sequence[str]]) -> list[Row]:
+    """Return the version of Python and of each package, or the command that installs what is missing.
+
+    `installed` tells the distributions that hold a package: CuPy's has many names, and two of them at once
+    do not work together.
+    """
+    rows: list[Row] = [("python", f"{platform.python_version()} on {platform.platform()}")]
+    for package, extra in PACKAGES.items():
+        found = sorted(set(installed.get(package, ())))
+        versions = [metadata.version(name) + (f" ({name})" if name != package else "") for name in found]
+        text = ", ".join(versions) or f'not installed; run: pip install "xpcnn[{extra}]"'
+        if len(found) > 1:
+            text += f"\nonly one of these may be installed; run: pip uninstall {' '.join(found[:-1])}"
+        rows.append((package, text))
+    return rows
+
+
+def table(head: Row, rows: Iterable[Row], width: int = WIDTH) -> str:
+    """Lay out rows under a head and a rule; the last column wraps, so no line is wider than `width`.
+
+    >>> print(table(("device", ""), [("cpu", "two cores, 8.0 GiB of memory"), ("gpu 0", "none")], width=32))
+    device
+    --------------------------------
+    cpu          two cores, 8.0 GiB
+                 of memory
+    gpu 0        none
+    """
+    rows, least = list(rows), (max(map(len, PACKAGES)) + 2, 8)  # so that columns of several tables agree
+    widths = [max(least[i], *(len(row[i]) + 2 for row in (head, *rows))) for i in range(len(head) - 1)]
+    room, text = width - sum(widths), ["".join(map(str.ljust, head, (*widths, 0))).rstrip(), "-" * width]
+    for row in rows:
+        cells = "".join(map(str.ljust, row[:-1], widths))
+        for line in _lines(row[-1], room) or [""]:
+            text.append((cells + line).rstrip())
+            cells = " " * len(cells)
+    return "\n".join(text)
+
+
+def _repair(sentence: str) -> str:
+    """Put the command that a sentence ends in on a line of its own, to be copied, and a remark below it."""
+    reason, run, command = sentence.partition("run: ")
+    return f"{reason.rstrip('; ')}\n{run}{command}".replace("   (", "\n(").strip()
+
+
+def _lines(text: str, width: int) -> list[str]:
+    wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).wrap
+    return [line for paragraph in text.splitlines() for line in wrap(paragraph)]
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
