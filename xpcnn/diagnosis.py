@@ -153,7 +153,8 @@ def version_rows(installed: Mapping[str, Sequence[str]]) -> list[Row]:
         versions = [metadata.version(name) + (f" ({name})" if name != package else "") for name in found]
         text = ", ".join(versions) or f'not installed; run: pip install "xpcnn[{extra}]"'
         if len(found) > 1:
-            text += f"\nonly one of these may be installed; run: pip uninstall {' '.join(found[:-1])}"
+            # they share files, so that what is left of one is damaged when the other goes
+            text += f'\nonly one may be installed; run: pip uninstall -y {" ".join(found)}; pip install "xpcnn[{extra}]"'
         rows.append((package, text))
     return rows
 

@@ -1,0 +1,220 @@
+import os
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from xpcnn import backend, diagnosis
+from xpcnn.__main__ import main
+from xpcnn.backend import NAMES, Backend
+from xpcnn.diagnosis import WIDTH, Attempt
+
+WORKS = Attempt(Backend("numpy", np, np.ndarray, np.asarray, np.asarray, lambda: None, False))
+MISSING = Attempt(None, 'CuPy is not installed; run: pip install "xpcnn[cuda13]"   (xpcnn[rocm] for AMD)')
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch):
+    """Backends are opened anew; CuPy is one without a GPU, whatever this machine has."""
+    monkeypatch.setattr(backend, "_active", None)
+    monkeypatch.setattr(backend, "probe_cupy", lambda: "CuPy finds no GPU; run: nvidia-smi   (a remark)")
+    monkeypatch.delenv("XPCNN_KERNELS", raising=False)
+    backend._open.cache_clear()
+    yield
+    backend._open.cache_clear()
+
+
+def lines_of(text):
+    return [line.split() for line in text.splitlines()]
+
+
+# ---------------------------------------------------------------- the whole
+
+
+def test_on_numpy_it_says_so_and_is_content(capsys, monkeypatch):
+    monkeypatch.delenv("XPCNN_BACKEND", raising=False)
+    assert main() == 0
+    text = capsys.readouterr().out
+    assert "computes on numpy (the default, as XPCNN_BACKEND is not set)." in text.splitlines()[0]
+    assert ["numpy", "yes", "active"] in lines_of(text)
+    assert ["cupy", "no", "CuPy", "finds", "no", "GPU"] in lines_of(text)
+    assert ["run:", "nvidia-smi"] in lines_of(text)
+    assert ["numpy", np.__version__] in lines_of(text)
+
+
+def test_a_backend_that_cannot_run_is_shown_and_is_status_1(capsys, monkeypatch):
+    monkeypatch.setenv("XPCNN_BACKEND", "cupy")
+    assert main() == 1
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    first = captured.out.splitlines()
+    assert first[0].endswith("cannot compute (XPCNN_BACKEND=cupy): CuPy finds no GPU")
+    assert first[1] == "run: nvidia-smi"
+    assert "active" not in captured.out
+
+
+def test_a_backend_that_does_not_exist_is_shown_with_those_that_do():
+    text, usable = diagnosis.diagnose({"XPCNN_BACKEND": "opencl"})
+    assert not usable
+    for name in NAMES:
+        assert name in text.partition("\n\n")[0]
+    assert "'opencl' is unknown" in text
+
+
+def test_auto_says_what_it_took_in_the_text_only(capsys):
+    text, usable = diagnosis.diagnose({"XPCNN_BACKEND": "auto"})
+    assert usable
+    assert "computes on numpy (XPCNN_BACKEND=auto)." in text
+    assert capsys.readouterr() == ("", "")
+
+
+def test_unknown_kernels_are_shown(monkeypatch):
+    monkeypatch.setenv("XPCNN_KERNELS", "fast")
+    text, usable = diagnosis.diagnose({"XPCNN_KERNELS": "fast"})
+    assert not usable
+    assert "'fast' is unknown; set XPCNN_KERNELS to one of: tuned, reference" in text
+
+
+@pytest.mark.parametrize("asked", [None, "cupy", "opencl"])
+def test_no_line_is_wider_than_the_terminal(asked):
+    text, _ = diagnosis.diagnose({"XPCNN_BACKEND": asked} if asked else {})
+    assert max(map(len, text.splitlines())) == WIDTH  # the rules are as wide as it gets
+    assert text.isascii()
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_looking_leaves_the_active_backend_as_it_is():
+    diagnosis.diagnose({})
+    assert backend._active is None
+
+
+def test_in_a_process_of_its_own():
+    folder = os.path.dirname(os.path.dirname(diagnosis.__file__))
+    environment = {**os.environ, "XPCNN_BACKEND": "opencl", "PYTHONPATH": folder}
+    command = [sys.executable, "-m", "xpcnn"]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert "backend 'opencl' is unknown" in ran.stdout
+
+
+# ---------------------------------------------------------------- the rows
+
+
+def test_a_command_stands_on_a_line_of_its_own_and_so_does_the_remark():
+    rows = diagnosis.backend_rows({"numpy": WORKS, "cupy": MISSING}, WORKS)
+    assert rows == [
+        ("numpy", "yes", "active"),
+        ("cupy", "no", 'CuPy is not installed\nrun: pip install "xpcnn[cuda13]"\n(xpcnn[rocm] for AMD)'),
+    ]
+
+
+def test_nothing_is_active_where_the_chosen_one_does_not_work():
+    rows = diagnosis.backend_rows({"numpy": WORKS, "cupy": MISSING}, MISSING)
+    assert rows[0] == ("numpy", "yes", "")
+
+
+def test_gpus_have_name_and_memory():
+    """A module with two devices; which one is asked matters."""
+    module = ModuleType("cupy")
+    names = [b"NVIDIA H100 80GB HBM3", b"NVIDIA T4"]
+    memory = [(60 * 2**30, 80 * 2**30), (2**30, 16 * 2**30)]
+    module.cuda = SimpleNamespace(
+        runtime=SimpleNamespace(
+            getDeviceCount=lambda: 2, getDeviceProperties=lambda index: {"name": names[index], "major": 9}
+        ),
+        Device=lambda index: SimpleNamespace(mem_info=memory[index]),
+    )
+    assert diagnosis.gpu_rows(module) == [
+        ("gpu 0", "NVIDIA H100 80GB HBM3, 80.0 GiB of memory, 60.0 GiB free"),
+        ("gpu 1", "NVIDIA T4, 16.0 GiB of memory, 1.0 GiB free"),
+    ]
+    assert diagnosis.gpu_rows(np) == []
+
+
+def test_the_host_without_sysconf_and_affinity(monkeypatch):
+    """As on Windows."""
+    monkeypatch.setattr(diagnosis, "cpu_model", lambda: "Some CPU")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(os, "sysconf", raising=False)
+    assert diagnosis.host_row() == ("cpu", "Some CPU, 4 cores")
+
+
+def test_the_memory_of_the_host_is_pages_times_their_size(monkeypatch):
+    monkeypatch.setattr(diagnosis, "cpu_model", lambda: "Some CPU")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3}, raising=False)
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__, raising=False)
+    assert diagnosis.host_row() == ("cpu", "Some CPU, 1 core, 4.0 GiB of memory")
+
+
+def test_the_name_of_the_processor(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(
+        "processor\t: 0\nmodel\t\t: 85\nmodel name\t: AMD EPYC 7B13: a CPU\nmodel name\t: another\n"
+    )
+    assert diagnosis.cpu_model(cpuinfo) == "AMD EPYC 7B13: a CPU"
+    cpuinfo.write_text("processor\t: 0\nBogoMIPS\t: 50.00\n")  # as on ARM
+    assert diagnosis.cpu_model(cpuinfo) == diagnosis.cpu_model(tmp_path / "absent") != ""
+
+
+def test_each_blas_has_its_threads():
+    libraries = [
+        {"user_api": "openmp", "internal_api": "openmp", "version": None, "num_threads": 8},
+        {
+            "user_api": "blas",
+            "internal_api": "openblas",
+            "version": "0.3.31",
+            "num_threads": 2,
+            "architecture": "Zen",
+        },
+        {"user_api": "blas", "internal_api": "mkl", "version": None, "num_threads": 1},
+    ]
+    assert diagnosis.blas_rows(libraries) == [
+        ("blas", "openblas 0.3.31, 2 threads, for Zen"),
+        ("blas", "mkl, 1 thread"),
+    ]
+    ((name, text),) = diagnosis.blas_rows(libraries[:1])
+    assert name == "blas"
+    assert "does not know" in text
+
+
+def test_the_kernels_that_stand_in_for_the_reference():
+    tuned = Attempt(Backend(*list(vars(WORKS.backend).values())[:-1], kernels={"max_pool": len, "conv": len}))
+    assert diagnosis.kernel_row(tuned, None)[1] == (
+        "tuned (XPCNN_KERNELS is not set), in place of the reference: conv, max_pool"
+    )
+    assert diagnosis.kernel_row(WORKS, "reference")[1].startswith("reference (XPCNN_KERNELS=reference)")
+    assert diagnosis.kernel_row(MISSING, None)[1].endswith("none")
+
+
+def test_what_is_not_installed_has_its_command():
+    rows = dict(diagnosis.version_rows({"numpy": ["numpy"], "safetensors": ["safetensors"]}))
+    assert rows["numpy"] == np.__version__
+    assert rows["cupy"] == 'not installed; run: pip install "xpcnn[cuda13]"'
+    assert rows["matplotlib"] == 'not installed; run: pip install "xpcnn[viz]"'
+    assert rows["python"].startswith(".".join(map(str, sys.version_info[:3])))
+
+
+def test_two_cupys_at_once_are_one_too_many(monkeypatch):
+    monkeypatch.setattr(
+        diagnosis.metadata, "version", {"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.2.0"}.get
+    )
+    rows = dict(diagnosis.version_rows({"cupy": ["cupy-cuda13x", "cupy-cuda12x", "cupy-cuda12x"]}))
+    first, second = rows["cupy"].splitlines()
+    assert first == "13.6.0 (cupy-cuda12x), 14.2.0 (cupy-cuda13x)"
+    assert second.endswith('run: pip uninstall -y cupy-cuda12x cupy-cuda13x; pip install "xpcnn[cuda13]"')
+
+
+def test_a_table_wraps_its_last_column_below_itself():
+    text = diagnosis.table(("a", "b", "c"), [("one", "two", "word " * 30), ("three", "four", "")], width=50)
+    lines = text.splitlines()
+    assert lines[0].split() == ["a", "b", "c"]
+    assert lines[1] == "-" * 50
+    column = lines[2].index("word")
+    assert all(line[:column].strip() == "" for line in lines[3:-1])
+    assert sum(line.count("word") for line in lines) == 30
+    assert max(map(len, lines)) <= 50
+    assert lines[-1].split() == ["three", "four"]
