@@ -154,7 +154,8 @@ def version_rows(installed: Mapping[str, Sequence[str]]) -> list[Row]:
         text = ", ".join(versions) or f'not installed; run: pip install "xpcnn[{extra}]"'
         if len(found) > 1:
             # they share files, so that what is left of one is damaged when the other goes
-            text += f'\nonly one may be installed; run: pip uninstall -y {" ".join(found)}; pip install "xpcnn[{extra}]"'
+            text += f"\nonly one may be installed; run: pip uninstall -y {' '.join(found)}"
+            text += f'\nthen run: pip install "xpcnn[{extra}]"'
         rows.append((package, text))
     return rows
 
