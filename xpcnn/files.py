@@ -1,0 +1,80 @@
+"""Files that are either the old ones or the new ones, whatever happens in between.
+
+A program killed in the middle of open(path, "w") leaves neither. So the new content goes into a
+file beside the old one, onto the disk, and only then takes its name: os.replace is one step on
+every system.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; it becomes `path` when the block ends.
+
+    An exception in the block, Ctrl-C included, removes the temporary file and leaves `path` as it
+    was. The folder is made if it is missing. Links are followed and the permissions of an older
+    file kept; what is no file (a pipe, /dev/null) cannot be replaced and is written to directly.
+
+    Errors: OSError where the folder cannot be written to.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp(), "notes.txt")
+    >>> with replacing(target) as file:
+    ...     _ = file.write(b"all or nothing")
+    >>> target.read_text()
+    'all or nothing'
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with open(target, "wb") as file:
+            yield file
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+        if target.exists():
+            shutil.copymode(target, temporary)
+        move_into_place(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def move_into_place(temporary: Path, target: Path) -> None:
+    """Give a finished, closed file its name, once its bytes are on the disk."""
+    with open(temporary, "r+b") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, target)
+    if os.name == "posix":  # the name is on the disk when its folder is
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def keep_former(path: str | os.PathLike[str]) -> None:
+    """Move a file that is there to the first free numbered name beside it: weights.1.safetensors.
+
+    >>> import tempfile
+    >>> notes = Path(tempfile.mkdtemp(), "notes.txt")
+    >>> _ = notes.write_text("the first")
+    >>> keep_former(notes)
+    >>> notes.exists(), notes.with_name("notes.1.txt").read_text()
+    (False, 'the first')
+    """
+    path, number = Path(path), 1
+    if not path.is_file():
+        return
+    while (kept := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+        number += 1
+    os.rename(path, kept)
