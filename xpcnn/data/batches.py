@@ -1,0 +1,133 @@
+"""From a data set to the batches that a model is trained on."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpcnn.errors import DatasetError, DtypeError
+
+Transformation = Callable[[NDArray[Any], np.random.Generator | None], NDArray[Any]]
+
+
+class Batches:
+    """(images, labels) in pieces of `batch_size`; each iteration shuffles anew. See `batches`."""
+
+    def __init__(
+        self,
+        images: NDArray[Any],
+        labels: NDArray[Any],
+        batch_size: int,
+        rng: np.random.Generator | None = None,
+        transform: Transformation | None = None,
+    ) -> None:
+        _check_array(images, "batches: expected images")
+        _check_array(labels, "batches: expected labels")
+        _check_generator(rng)
+        if images.dtype != np.uint8 and images.dtype.kind != "f":
+            raise DtypeError(
+                f"batches: expected images of dtype uint8 or floating, got {images.dtype}; "
+                "convert with images.astype(np.float32)"
+            )
+        if len(images) == 0:
+            raise DatasetError("batches: expected at least one image, got an empty data set; check its limit")
+        if len(images) != len(labels):
+            raise DatasetError(
+                f"batches: expected as many labels as images, got {len(images)} images and {len(labels)} labels; "
+                "pass both of one split"
+            )
+        if batch_size < 1:
+            raise DatasetError(f"batches: expected batch_size >= 1, got {batch_size}; pass 100, say")
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+        self.rng = rng
+        self.transform = transform
+
+    def __len__(self) -> int:
+        """Return the number of batches, the last and smaller one included."""
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        order = None if self.rng is None else self.rng.permutation(len(self.images))
+        for start in range(0, len(self.images), self.batch_size):
+            piece = slice(start, start + self.batch_size)
+            index = piece if order is None else order[piece]
+            images = self.images[index]
+            if images.dtype == np.uint8:
+                images = np.divide(images, 255.0, dtype=np.float32)
+            if self.transform is not None:
+                images = self.transform(images, self.rng)
+            yield images, self.labels[index]
+
+
+def batches(
+    images: NDArray[Any],
+    labels: NDArray[Any],
+    batch_size: int,
+    rng: np.random.Generator | None = None,
+    transform: Transformation | None = None,
+) -> Batches:
+    """Return an iterable of batches (images (B, ...), labels (B,) or one-hot (B, classes)).
+
+    uint8 images become float32 in [0, 1]; floating ones pass as they are. With `rng` each iteration
+    is a fresh shuffle, without it in order. `transform(images, rng)` is applied to the floating
+    batch. The last batch holds what is left.
+
+    Errors: DatasetError for an empty data set, unequal lengths or batch_size < 1; DtypeError for
+    other dtypes.
+
+    >>> data = batches(np.zeros((5, 1, 2, 2), np.uint8), np.arange(5), batch_size=2)
+    >>> len(data), [labels.tolist() for _, labels in data]
+    (3, [[0, 1], [2, 3], [4]])
+    """
+    return Batches(images, labels, batch_size, rng, transform)
+
+
+def check_labels(labels: NDArray[Any], num_classes: int, who: str) -> None:
+    """Raise unless labels are integers (N,) in [0, num_classes) or one-hot rows (N, num_classes).
+
+    Errors: DatasetError, beginning with `who`, which names the first bad label; DtypeError for what is
+    no array.
+
+    >>> check_labels(np.array([3, 10]), 10, "train")
+    Traceback (most recent call last):
+    xpcnn.errors.DatasetError: train: expected labels from 0 to 9, got 10 at index 1; ...
+    """
+    _check_array(labels, f"{who}: expected labels")
+    if labels.ndim == 2:
+        if labels.shape[1] != num_classes:
+            raise DatasetError(
+                f"{who}: expected one-hot labels (N, {num_classes}), got {labels.shape}; "
+                f"build the model with num_classes={labels.shape[1]}, or encode the labels anew"
+            )
+        return
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise DatasetError(
+            f"{who}: expected integer labels (N,) or one-hot labels (N, {num_classes}), got {labels.dtype} "
+            f"{labels.shape}; convert with labels.astype(np.int64)"
+        )
+    bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if bad.size:
+        raise DatasetError(
+            f"{who}: expected labels from 0 to {num_classes - 1}, got {labels[bad[0]]} at index {bad[0]}; "
+            "correct the labels, or build the model with as many classes as they have"
+        )
+
+
+def _check_array(array: object, expected: str) -> None:
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(
+            f"{expected} as a NumPy array, got {type(array).__name__}; "
+            "convert with np.asarray, or with to_host from a device"
+        )
+
+
+def _check_generator(rng: object) -> None:
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        # a seed would give every epoch the same shuffle
+        raise DtypeError(
+            f"batches: expected rng as a numpy.random.Generator, got {rng!r}; "
+            "make one, once, with np.random.default_rng(seed)"
+        )

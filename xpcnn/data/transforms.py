@@ -1,0 +1,212 @@
+"""Augmentation: what changes an image without changing what it shows.
+
+A transform takes a batch (N, C, H, W) and a Generator and returns a new batch of the same shape and
+dtype. It draws for each image anew, never writes into its argument, and the same Generator gives
+the same result.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from xpcnn.data.batches import Transformation
+from xpcnn.errors import DatasetError, DtypeError, ShapeError
+
+Rng = np.random.Generator | None
+
+
+class Compose:
+    """One transform after another.
+
+    >>> Compose(Crop(4), Flip())
+    Compose(Crop(4), Flip(0.5))
+    """
+
+    def __init__(self, *transforms: Transformation) -> None:
+        self.transforms = transforms
+
+    def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
+        for transform in self.transforms:
+            images = transform(images, rng)
+        return images
+
+    def __repr__(self) -> str:
+        return f"Compose({', '.join(map(repr, self.transforms))})"
+
+
+class Crop:
+    """Pad with `padding` zeros on each side, then cut the original size out at random.
+
+    Source: the augmentation of C.-Y. Lee et al., "Deeply-Supervised Nets", 2015, as used with
+    CIFAR-10 by K. He et al., "Deep Residual Learning for Image Recognition", 2016.
+    """
+
+    def __init__(self, padding: int) -> None:
+        self.padding = _at_least_zero(padding, f"{type(self).__name__}({padding})")
+
+    def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
+        N, _, H, W = _image_shape(images, self)
+        P = self.padding
+        top, left = _generator(rng, self).integers(0, 2 * P, size=(2, N), endpoint=True)
+        padded = np.pad(images, ((0, 0), (0, 0), (P, P), (P, P)))
+        crops = sliding_window_view(padded, (H, W), axis=(2, 3))  # (N, C, 2P + 1, 2P + 1, H, W), a view
+        return np.ascontiguousarray(crops[np.arange(N), :, top, left])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.padding})"
+
+
+class Shift(Crop):
+    """Move each image by up to `pixels` whole pixels in both directions; zeros come in.
+
+    A crop out of the padded image by another name.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(pixels)
+
+
+class Flip:
+    """Mirror left and right with probability p. Not for digits: a mirrored 2 is none."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise DatasetError(f"Flip({p}): expected a probability from 0 to 1, got {p}; pass p=0.5, say")
+        self.p = p
+
+    def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
+        N, _, _, _ = _image_shape(images, self)
+        mirrored = _generator(rng, self).random(N) < self.p
+        return np.where(mirrored[:, np.newaxis, np.newaxis, np.newaxis], images[..., ::-1], images)
+
+    def __repr__(self) -> str:
+        return f"Flip({self.p})"
+
+
+class Normalize:
+    """(x - mean) / std, for each channel; `mean` and `std` are numbers or one number a channel.
+
+    Errors: DatasetError unless std > 0; DtypeError for integer images; ShapeError where the
+    numbers are not as many as the channels.
+
+    >>> Normalize(0.5, 0.25)(np.full((1, 1, 1, 1), 0.75, np.float32))
+    array([[[[1.]]]], dtype=float32)
+    """
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        self.mean = np.atleast_1d(np.asarray(mean, np.float64))
+        self.std = np.atleast_1d(np.asarray(std, np.float64))
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
+            raise DatasetError(f"{self!r}: expected finite numbers, std above 0; leave constant channels out")
+
+    def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
+        _, C, _, _ = _image_shape(images, self)
+        _check_floating(images, self)
+        for numbers in (self.mean, self.std):
+            if numbers.shape not in ((1,), (C,)):
+                raise ShapeError(f"{self!r}: expected 1 or {C} numbers for {C} channels, got {numbers.shape}")
+        # cast first: a float64 operand would make the images float64
+        mean = self.mean.astype(images.dtype)[:, np.newaxis, np.newaxis]
+        std = self.std.astype(images.dtype)[:, np.newaxis, np.newaxis]
+        normalized: NDArray[Any] = (images - mean) / std
+        return normalized
+
+    def __repr__(self) -> str:
+        return f"Normalize({self.mean.tolist()}, {self.std.tolist()})"
+
+
+class RandomAffine:
+    """Turn, zoom and move each image a little, about its centre; zeros come in.
+
+    Drawn evenly for each image: an angle from -degrees to degrees, a factor from 1 - scale to
+    1 + scale, and a displacement of up to `shift` pixels in both directions. A pixel is read at
+    where it came from, between its four neighbours (bilinear interpolation).
+
+    Source: P. Simard, D. Steinkraus, J. Platt, "Best Practices for Convolutional Neural Networks
+    Applied to Visual Document Analysis", 2003.
+    """
+
+    def __init__(self, degrees: float, scale: float = 0.0, shift: float = 0.0) -> None:
+        self.degrees, self.scale, self.shift = degrees, scale, shift
+        for value in (degrees, scale, shift):
+            _at_least_zero(value, repr(self))
+        if scale >= 1:
+            raise DatasetError(f"{self!r}: expected scale below 1, got {scale}; pass 0.1 for up to 10%")
+
+    def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
+        N, _, _, _ = _image_shape(images, self)
+        _check_floating(images, self)
+        generator = _generator(rng, self)
+        angle = np.deg2rad(generator.uniform(-self.degrees, self.degrees, N))
+        factor = generator.uniform(1 - self.scale, 1 + self.scale, N)
+        shift = generator.uniform(-self.shift, self.shift, (N, 2))
+        return affine(images, angle, factor, shift)
+
+    def __repr__(self) -> str:
+        return f"RandomAffine(degrees={self.degrees}, scale={self.scale}, shift={self.shift})"
+
+
+def affine(
+    images: NDArray[Any], angle: NDArray[Any], factor: NDArray[Any], shift: NDArray[Any]
+) -> NDArray[Any]:
+    """Turn by `angle` (radians, counter-clockwise as seen), zoom by `factor`, move by `shift` (down, right).
+
+    images (N, C, H, W), floating; angle (N,), factor (N,), shift (N, 2) in pixels. Bilinear, zero
+    outside.
+    """
+    N, C, H, W = images.shape
+    if images.size == 0:
+        return images.copy()
+    # y = R(x - centre) * factor + centre + shift, solved for x: where each pixel came from
+    row = np.arange(H)[:, np.newaxis] - (H - 1) / 2 - shift[:, 0, np.newaxis, np.newaxis]  # (N, H, 1)
+    column = np.arange(W) - (W - 1) / 2 - shift[:, 1, np.newaxis, np.newaxis]  # (N, 1, W)
+    cos = (np.cos(angle) / factor)[:, np.newaxis, np.newaxis]
+    sin = (np.sin(angle) / factor)[:, np.newaxis, np.newaxis]
+    source_row = cos * row + sin * column + (H - 1) / 2  # (N, H, W)
+    source_column = cos * column - sin * row + (W - 1) / 2
+
+    # a border of zeros, one before and two behind, so that no neighbour needs a question of its own
+    source_row = np.clip(source_row, -1, H) + 1
+    source_column = np.clip(source_column, -1, W) + 1
+    i, j = source_row.astype(np.intp), source_column.astype(np.intp)
+    down = (source_row - i).astype(images.dtype)[:, np.newaxis]  # (N, 1, H, W)
+    right = (source_column - j).astype(images.dtype)[:, np.newaxis]
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 2), (1, 2)))
+    plane = np.arange(N * C).reshape(N, C, 1, 1) * ((H + 3) * (W + 3))
+    corner = plane + (i * (W + 3) + j)[:, np.newaxis]  # (N, C, H, W), into the flat `padded`
+    pixels = padded.reshape(-1)
+    upper = pixels[corner] * (1 - right) + pixels[corner + 1] * right
+    lower = pixels[corner + (W + 3)] * (1 - right) + pixels[corner + (W + 4)] * right
+    between: NDArray[Any] = upper * (1 - down) + lower * down
+    return between
+
+
+def _at_least_zero(value: Any, who: str) -> Any:
+    if not value >= 0:
+        raise DatasetError(f"{who}: expected a number of at least 0, got {value}; pass 0 for none")
+    return value
+
+
+def _image_shape(images: NDArray[Any], who: object) -> tuple[int, ...]:
+    if images.ndim != 4:
+        raise ShapeError(
+            f"{who!r}: expected images (N, C, H, W), got {images.shape}; add the axes that are missing, "
+            "as in images[:, np.newaxis]"
+        )
+    return images.shape
+
+
+def _check_floating(images: NDArray[Any], who: object) -> None:
+    if images.dtype.kind != "f":
+        raise DtypeError(
+            f"{who!r}: expected floating images, got {images.dtype}; convert with images / 255.0"
+        )
+
+
+def _generator(rng: Rng, who: object) -> np.random.Generator:
+    if rng is None:
+        raise DatasetError(f"{who!r}: draws at random, got rng=None; pass rng=np.random.default_rng(seed)")
+    return rng
