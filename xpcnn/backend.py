@@ -99,9 +99,7 @@ def probe_cupy() -> str | None:
             "install or update the NVIDIA driver, then run: nvidia-smi"
         )
     if devices == 0:
-        return (
-            "CuPy finds no GPU; run: nvidia-smi   (in a container: docker run --gpus all; see CUDA_VISIBLE_DEVICES)"
-        )
+        return "CuPy finds no GPU; run: nvidia-smi   (in a container: docker run --gpus all; see CUDA_VISIBLE_DEVICES)"
     try:
         square = cupy.arange(4, dtype=cupy.float32).reshape(2, 2)
         product = float((square @ square)[1, 1])

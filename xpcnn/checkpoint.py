@@ -61,7 +61,9 @@ def read_weights(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
         If the file is missing or is not a whole safetensors file.
     """
     if not Path(file).is_file():
-        raise CheckpointError(f"{file}: no such file; expected weights that scripts/train.py --output DIR wrote")
+        raise CheckpointError(
+            f"{file}: no such file; expected weights that scripts/train.py --output DIR wrote"
+        )
     try:
         with safe_open(file, framework="numpy") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118

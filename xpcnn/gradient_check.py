@@ -46,7 +46,9 @@ def gradient_check(
     Examples
     --------
     >>> from xpcnn.layers import Conv
-    >>> errors = gradient_check(Conv(2, 3, 3, padding=1, rng=0), np.random.default_rng(0).random((2, 2, 5, 5)))
+    >>> errors = gradient_check(
+    ...     Conv(2, 3, 3, padding=1, rng=0), np.random.default_rng(0).random((2, 2, 5, 5))
+    ... )
     >>> sorted(errors), max(errors.values()) < 1e-6
     (['bias', 'weight', 'x'], True)
     """

@@ -46,25 +46,33 @@ class SoftmaxCrossEntropy:
     def backward(self) -> Array:
         """Return dL/dlogits, of the shape of the logits."""
         if self._saved is None:
-            raise BackwardError(f"{self}: backward() called without a loss; call criterion(logits, labels) first")
+            raise BackwardError(
+                f"{self}: backward() called without a loss; call criterion(logits, labels) first"
+            )
         (probabilities, labels, shape), self._saved = self._saved, None
         return ops.softmax_cross_entropy_backward(probabilities, labels).reshape(shape)
 
     def _check(self, logits: Array, labels: Array) -> int:
         if logits.dtype.kind != "f":
-            raise DtypeError(f"{self}: expected floating logits, got {logits.dtype.name}; pass the model's output")
+            raise DtypeError(
+                f"{self}: expected floating logits, got {logits.dtype.name}; pass the model's output"
+            )
         if logits.ndim < 2 or labels.shape not in (logits.shape, logits.shape[:-1]):
             raise ShapeError(
                 f"{self}: expected labels of shape {logits.shape[:-1]} (integers) or {logits.shape} (one-hot) for "
                 f"logits of {logits.shape}, got {labels.shape}; pass one label for each row of logits"
             )
         if logits.size == 0:
-            raise DatasetError(f"{self}: expected at least one row, got logits of {logits.shape}; pass a larger batch")
+            raise DatasetError(
+                f"{self}: expected at least one row, got logits of {logits.shape}; pass a larger batch"
+            )
         D = int(logits.shape[-1])
         if labels.shape == logits.shape:
             return D
         if labels.dtype.kind not in "iu":
-            raise DtypeError(f"{self}: expected integer labels, got {labels.dtype.name}; pass labels.astype('int64')")
+            raise DtypeError(
+                f"{self}: expected integer labels, got {labels.dtype.name}; pass labels.astype('int64')"
+            )
         if isinstance(labels, np.ndarray) and not (0 <= labels.min() and labels.max() < D):
             wrong = labels[(labels < 0) | (labels >= D)][0]
             raise DatasetError(

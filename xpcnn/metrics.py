@@ -22,7 +22,9 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
     """
     classes = predictions.argmax(axis=1) if predictions.ndim == 2 else predictions
     if len(labels) == 0 or classes.shape != labels.shape:
-        raise ShapeError(f"accuracy: expected as many predictions as labels, got {classes.shape} and {labels.shape}")
+        raise ShapeError(
+            f"accuracy: expected as many predictions as labels, got {classes.shape} and {labels.shape}"
+        )
     return float((classes == labels).mean())
 
 

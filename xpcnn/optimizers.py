@@ -48,7 +48,9 @@ class Optimizer:
             raise ShapeError(f"{type(self).__name__}: expected parameters, got none; pass model.parameters()")
         dtypes = {parameter.data.dtype for parameter in self.parameters}
         if len(dtypes) > 1:
-            raise ShapeError(f"{type(self).__name__}: parameters differ in dtype, {dtypes}; call model.astype(...)")
+            raise ShapeError(
+                f"{type(self).__name__}: parameters differ in dtype, {dtypes}; call model.astype(...)"
+            )
         self._lay_flat()
         self.state = {name: xp.zeros_like(self.data) for name in self.state_names}
 
@@ -79,7 +81,10 @@ class Optimizer:
         self._views, first = [], 0
         for parameter in self.parameters:
             shape, end = parameter.data.shape, first + math.prod(parameter.data.shape)
-            parameter.data, parameter.grad = self.data[first:end].reshape(shape), self.grad[first:end].reshape(shape)
+            parameter.data, parameter.grad = (
+                self.data[first:end].reshape(shape),
+                self.grad[first:end].reshape(shape),
+            )
             self._views.append((parameter, (parameter.data, parameter.grad)))
             first = end
 

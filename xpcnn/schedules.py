@@ -36,7 +36,9 @@ def cosine(lr: float, steps: int, final: float = 0.0) -> Schedule:
     return lambda step: final + (lr - final) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
-def one_cycle(lr: float, steps: int, rise: float = 0.3, start: float = 1 / 25, final: float = 1e-4 / 25) -> Schedule:
+def one_cycle(
+    lr: float, steps: int, rise: float = 0.3, start: float = 1 / 25, final: float = 1e-4 / 25
+) -> Schedule:
     """Rise from `start` lr to lr over a share `rise` of the steps, then fall to `final` lr, along cosines.
 
     Smith and Topin, "Super-Convergence", arXiv:1708.07120; the defaults are PyTorch's OneCycleLR.

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpcnn.backend import Array, active_backend, to_device, to_host, xp
-from xpcnn.data import batches, check_labels
+from xpcnn.data.batches import Transformation, batches, check_labels
 from xpcnn.errors import DivergenceError
 from xpcnn.layers import Layer, no_grad
 from xpcnn.losses import SoftmaxCrossEntropy
@@ -17,7 +17,6 @@ from xpcnn.schedules import Schedule
 
 Images: TypeAlias = np.ndarray
 Labels: TypeAlias = np.ndarray
-Transform: TypeAlias = Callable[[Images, np.random.Generator], Images]
 Progress: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 
 
@@ -31,7 +30,7 @@ def train(
     batch_size: int,
     rng: Seed = None,
     schedule: Schedule | None = None,
-    transform: Transform | None = None,
+    transform: Transformation | None = None,
     progress: Progress = iter,
 ) -> Iterator[tuple[int, float]]:
     """Train, yielding (epoch, mean loss) after each epoch, counted from 1.
@@ -81,7 +80,7 @@ def predict(
     images: Images,
     *,
     batch_size: int = 200,
-    transform: Transform | None = None,
+    transform: Transformation | None = None,
     progress: Progress = iter,
 ) -> np.ndarray:
     """Return the model's output for every image, on the host, in evaluation mode: (N,C,H,W) -> (N,D).
@@ -104,7 +103,7 @@ def evaluate(
     dataset: tuple[Images, Labels],
     *,
     batch_size: int = 200,
-    transform: Transform | None = None,
+    transform: Transformation | None = None,
     progress: Progress = iter,
 ) -> float:
     """Return the share of all images, the last, smaller batch included, that the model classifies as labelled.
@@ -117,7 +116,8 @@ def evaluate(
     images, labels = dataset
     check_labels(labels, model.output_shape(images.shape[1:])[-1], who="evaluate")
     return accuracy(
-        predict(model, images, batch_size=batch_size, transform=transform, progress=progress), np.asarray(labels)
+        predict(model, images, batch_size=batch_size, transform=transform, progress=progress),
+        np.asarray(labels),
     )
 
 

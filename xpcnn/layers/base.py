@@ -45,7 +45,11 @@ class Parameter:
     @data.setter
     def data(self, data: Array) -> None:
         grad = getattr(self, "grad", None)
-        if grad is None or type(grad) is not type(data) or (grad.shape, grad.dtype) != (data.shape, data.dtype):
+        if (
+            grad is None
+            or type(grad) is not type(data)
+            or (grad.shape, grad.dtype) != (data.shape, data.dtype)
+        ):
             self.grad = xp.zeros_like(data)
         self._data = data
 
@@ -129,7 +133,9 @@ class Layer:
 
     def multiply_adds(self, input_shape: Shape) -> int:
         """Return the multiplications (each with an addition) of forward, for one sample."""
-        return sum(layer.multiply_adds(shape) for _, layer, shape in self.walk(input_shape) if layer is not self)
+        return sum(
+            layer.multiply_adds(shape) for _, layer, shape in self.walk(input_shape) if layer is not self
+        )
 
     def walk(self, input_shape: Shape, name: str = "") -> Iterator[tuple[str, "Layer", Shape]]:
         """Yield (dotted name, layer, input shape) for every layer that is not a container, in forward order."""

@@ -1,7 +1,11 @@
-"""Layers made of layers: one after another, around a shortcut, side by side. They compose, so models need no backward."""
+"""Layers made of layers: one after another, around a shortcut, side by side.
+
+They compose, so a model needs no backward of its own.
+"""
 
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 from xpcnn.backend import Array, xp
 from xpcnn.errors import ShapeError
@@ -103,7 +107,7 @@ class Residual(Container):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         dx, bypass = self.body.backward(dy, need_dx), self.shortcut.backward(dy, need_dx)
-        return dx + bypass if need_dx else None
+        return None if dx is None or bypass is None else dx + bypass
 
     def output_shape(self, input_shape: Shape) -> Shape:
         shape = self.body.output_shape(input_shape)
@@ -141,7 +145,9 @@ class Parallel(Container):
 
     def __init__(self, *branches: Layer) -> None:
         if not branches:
-            raise ShapeError("Parallel: expected at least one branch, got none; pass Parallel(Conv(...), ...)")
+            raise ShapeError(
+                "Parallel: expected at least one branch, got none; pass Parallel(Conv(...), ...)"
+            )
         self.branches = branches
 
     def forward(self, x: Array) -> Array:
@@ -152,13 +158,12 @@ class Parallel(Container):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (channels,) = self.pop_saved()
-        dx, first = None, 0
+        parts: list[Any] = []
+        first = 0
         for branch, count in zip(self.branches, channels, strict=True):
-            part = branch.backward(dy[:, first : first + count], need_dx)
-            dx, first = part if dx is None else dx + part, first + count
-            if not need_dx:
-                dx = None
-        return dx
+            parts.append(branch.backward(dy[:, first : first + count], need_dx))
+            first += count
+        return sum(parts[1:], start=parts[0]) if need_dx else None
 
     def output_shape(self, input_shape: Shape) -> Shape:
         shapes = [branch.output_shape(input_shape) for branch in self.branches]

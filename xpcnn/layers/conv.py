@@ -83,7 +83,11 @@ class Conv(Layer):
         self.stride, self.padding, self.dilation, self.rounding = stride, padding, dilation, rounding
         self.groups, self.flip_kernel, self.data_format = groups, flip_kernel, data_format
         self.bias: Parameter | None = None
-        for name, number in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
+        for name, number in (
+            ("in_channels", in_channels),
+            ("out_channels", out_channels),
+            ("groups", groups),
+        ):
             if number < 1:
                 raise ShapeError(f"Conv: {name} must be at least 1, got {number}")
         if in_channels % groups or out_channels % groups:
@@ -155,7 +159,9 @@ class Conv(Layer):
 
     def _check(self, x: Array) -> None:
         if x.ndim != 4:
-            mend = "x[None] for a batch of one" if x.ndim == 3 else f"x.reshape to four axes, {self.data_format}"
+            mend = (
+                "x[None] for a batch of one" if x.ndim == 3 else f"x.reshape to four axes, {self.data_format}"
+            )
             raise ShapeError(
                 f"{self}: expected a batch of images, ({', '.join(self.data_format)}), got shape {x.shape}; pass {mend}"
             )

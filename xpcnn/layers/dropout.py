@@ -37,7 +37,9 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
         if not 0 <= p < 1:
-            raise ShapeError(f"Dropout: p must be at least 0 and below 1, got {p}; p is the share that is dropped")
+            raise ShapeError(
+                f"Dropout: p must be at least 0 and below 1, got {p}; p is the share that is dropped"
+            )
         self.p, self.key = p, draw_key(rng)
         self.counter = Buffer(np.zeros(1, np.uint64), persistent=False)
 

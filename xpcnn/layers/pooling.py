@@ -54,7 +54,9 @@ class Pooling(Layer):
             raise ShapeError(f"Pooling: mode must be 'max' or 'average', got {mode!r}")
         self.kernel_size, self.stride, self.padding, self.mode = kernel_size, stride, padding, mode
         self.rounding, self.count_include_pad = rounding, count_include_pad
-        self.window = Window(kernel_size, kernel_size if stride is None else stride, padding, rounding=rounding)
+        self.window = Window(
+            kernel_size, kernel_size if stride is None else stride, padding, rounding=rounding
+        )
         if self.window.padding != "same":
             for size, before_and_after in zip(self.window.size, self.window.padding, strict=True):
                 if max(before_and_after) >= size:
@@ -66,19 +68,19 @@ class Pooling(Layer):
     def forward(self, x: Array) -> Array:
         check_images(x, self)
         if self.mode == "average":
-            self.save_for_backward(x.shape[2:])
+            self.save_for_backward(x.shape[2:], None)
             return ops.average_pool(x, self.window, self.count_include_pad)
         y, winner = ops.max_pool(x, self.window)
         self.save_for_backward(x.shape[2:], winner)
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
-        image_size, *winner = self.pop_saved()
+        image_size, winner = self.pop_saved()
         if not need_dx:
             return None
-        if self.mode == "average":
+        if winner is None:
             return ops.average_pool_backward(dy, image_size, self.window, self.count_include_pad)
-        return ops.max_pool_backward(dy, *winner, image_size, self.window)
+        return ops.max_pool_backward(dy, winner, image_size, self.window)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         C, H, W = image_shape(input_shape, self)
@@ -109,9 +111,13 @@ class GlobalAveragePooling(Layer):
 def check_images(x: Array, who: Layer) -> None:
     """Raise ShapeError unless x is a batch of images, and DtypeError unless it holds floating-point numbers."""
     if x.ndim != 4:
-        raise ShapeError(f"{who}: expected a batch of images, (N, C, H, W), got shape {x.shape}; pass four axes")
+        raise ShapeError(
+            f"{who}: expected a batch of images, (N, C, H, W), got shape {x.shape}; pass four axes"
+        )
     if x.dtype.kind != "f":
-        raise DtypeError(f"{who}: expected floating-point images, got {x.dtype.name}; pass x.astype('float32')")
+        raise DtypeError(
+            f"{who}: expected floating-point images, got {x.dtype.name}; pass x.astype('float32')"
+        )
 
 
 def image_shape(shape: Shape, who: Layer) -> Shape:

@@ -48,12 +48,18 @@ class Summary(str):
         lines = [
             ("", "layer", "output shape", "parameters", "multiply-adds"),
             ("", "input", _by(input_shape), "", ""),
-            *((r.name, r.layer, _by(r.output_shape), _number(r.parameters), _number(r.multiply_adds)) for r in rows),
+            *(
+                (r.name, r.layer, _by(r.output_shape), _number(r.parameters), _number(r.multiply_adds))
+                for r in rows
+            ),
             ("", "total", _by(model.output_shape(input_shape)), f"{parameters:,}", f"{multiply_adds:,}"),
         ]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [
-            "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+            "  ".join(
+                cell.ljust(w) if i < 2 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            )
             for line in lines
         ]
         rule = "-" * len(text[0])

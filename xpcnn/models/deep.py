@@ -4,7 +4,9 @@ from xpcnn.layers import Affine, Conv, Dropout, Flatten, Layer, Pooling, ReLU, S
 from xpcnn.random import Seed, default_rng
 
 
-def deep(num_classes: int = 10, rng: Seed = None, *, input_shape: tuple[int, int, int] = (1, 28, 28)) -> Layer:
+def deep(
+    num_classes: int = 10, rng: Seed = None, *, input_shape: tuple[int, int, int] = (1, 28, 28)
+) -> Layer:
     """[Conv - ReLU - Conv - ReLU - Pooling] x 3 - Affine - ReLU - Dropout - Affine: 123,552 parameters on MNIST.
 
     Saito, *Deep Learning from Scratch*, O'Reilly Japan 2016, section 8.1.1 (DeepConvNet). The fourth convolution
@@ -16,7 +18,9 @@ def deep(num_classes: int = 10, rng: Seed = None, *, input_shape: tuple[int, int
     for width, padding in ((16, 1), (16, 1), (32, 1), (32, 2), (64, 1), (64, 1)):
         blocks += [Conv(channels, width, 3, padding=padding, rng=rng), ReLU()]
         channels = width
-    features = Sequential(*blocks[:4], Pooling(2), *blocks[4:8], Pooling(2), *blocks[8:], Pooling(2), Flatten())
+    features = Sequential(
+        *blocks[:4], Pooling(2), *blocks[4:8], Pooling(2), *blocks[8:], Pooling(2), Flatten()
+    )
     (size,) = features.output_shape(input_shape)
     return Sequential(
         *features, Affine(size, 50, rng=rng), ReLU(), Dropout(0.5, rng=rng), Affine(50, num_classes, rng=rng)

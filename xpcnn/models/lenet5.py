@@ -4,7 +4,9 @@ from xpcnn.layers import Affine, Conv, Flatten, Layer, Pooling, ReLU, Sequential
 from xpcnn.random import Seed, default_rng
 
 
-def lenet5(num_classes: int = 10, rng: Seed = None, *, input_shape: tuple[int, int, int] = (1, 28, 28)) -> Layer:
+def lenet5(
+    num_classes: int = 10, rng: Seed = None, *, input_shape: tuple[int, int, int] = (1, 28, 28)
+) -> Layer:
     """Conv 6 - Pooling - Conv 16 - Pooling - Affine 120 - 84 - 10: 61,706 parameters on MNIST.
 
     LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition", Proc. IEEE
@@ -19,5 +21,10 @@ def lenet5(num_classes: int = 10, rng: Seed = None, *, input_shape: tuple[int, i
     )  # fmt: skip
     (size,) = features.output_shape(input_shape)
     return Sequential(
-        *features, Affine(size, 120, rng=rng), ReLU(), Affine(120, 84, rng=rng), ReLU(), Affine(84, num_classes, rng=rng)
+        *features,
+        Affine(size, 120, rng=rng),
+        ReLU(),
+        Affine(120, 84, rng=rng),
+        ReLU(),
+        Affine(84, num_classes, rng=rng),
     )

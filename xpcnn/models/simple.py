@@ -4,7 +4,9 @@ from xpcnn.layers import Affine, Conv, Flatten, Layer, Pooling, ReLU, Sequential
 from xpcnn.random import Seed, default_rng
 
 
-def simple(num_classes: int = 10, rng: Seed = None, *, input_shape: tuple[int, int, int] = (1, 28, 28)) -> Layer:
+def simple(
+    num_classes: int = 10, rng: Seed = None, *, input_shape: tuple[int, int, int] = (1, 28, 28)
+) -> Layer:
     """Conv - ReLU - Pooling - Affine - ReLU - Affine: 433,890 parameters on MNIST.
 
     Saito, *Deep Learning from Scratch*, O'Reilly Japan 2016, section 7.5 (SimpleConvNet). The weights begin as

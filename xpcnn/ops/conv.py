@@ -14,7 +14,7 @@ def conv(x: Array, weight: Array, bias: Array | None, window: Window, groups: in
     With G groups, output channels of group g see the input channels of group g only, and the product is
     one batched product, (G, O/G, C/G*KH*KW) @ (G, C/G*KH*KW, N*OH*OW).
     """
-    N, O, (OH, OW) = len(x), len(weight), window.output_size(*x.shape[2:])  # noqa: E741
+    N, O, (OH, OW) = len(x), len(weight), window.output_size(*x.shape[2:])
     cols = im2col(x, window).reshape(groups, -1, N * OH * OW)  # (G, C/G*KH*KW, N*OH*OW)
     filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
     y = (filters @ cols).reshape(O, N, OH, OW)
@@ -34,7 +34,7 @@ def conv_backward(
     The columns are unrolled again, not kept since forward: they are KH*KW times as large as x.
     dx is None unless `need_dx`.
     """
-    N, O, OH, OW = dy.shape  # noqa: E741
+    N, O, OH, OW = dy.shape
     dy = dy.swapaxes(0, 1).reshape(groups, O // groups, N * OH * OW)  # (G, O/G, N*OH*OW)
     filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
     cols = im2col(x, window)  # (C, KH, KW, N, OH, OW)

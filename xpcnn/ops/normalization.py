@@ -54,9 +54,7 @@ def batch_norm_backward(
 
 
 @accelerated
-def local_response_norm(
-    x: Array, size: int, alpha: float, beta: float, k: float
-) -> tuple[Array, Array]:
+def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
     """Return y and the scale it was divided by: (N,C,...) -> two of (N,C,...).
 
         scale[c] = k + alpha / size  sum of x[d]^2,  d from c - size // 2 to c + (size - 1) // 2

@@ -20,7 +20,9 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     y = xp.copy(padded[pixels])
     winner = xp.zeros_like(y, dtype=xp.uint8 if window.size[0] * window.size[1] <= 256 else xp.int32)
     for tap, (_, pixels) in enumerate(taps, start=1):
-        winner = xp.maximum(winner, (padded[pixels] > y) * winner.dtype.type(tap))  # a later tap is a larger number
+        winner = xp.maximum(
+            winner, (padded[pixels] > y) * winner.dtype.type(tap)
+        )  # a later tap is a larger number
         y = xp.maximum(y, padded[pixels])
     return y, winner
 

@@ -56,7 +56,7 @@ def im2col(x: Array, window: Window, fill: float = 0) -> Array:
 def col2im(cols: Array, image_size: tuple[int, int], window: Window) -> Array:
     """Adjoint of im2col: add every column back onto the pixels it came from, (C,KH,KW,N,OH,OW) -> (N,C,H,W).
 
-        <im2col(x), cols> = <x, col2im(cols)>     for every x, which is what backpropagation asks for
+    <im2col(x), cols> = <x, col2im(cols)>     for every x, which is what backpropagation asks for
     """
     C, _, _, N, OH, OW = cols.shape
     padded = xp.zeros(padded_shape((N, C, *image_size), window), cols.dtype)

@@ -38,7 +38,9 @@ def conv_backward(
     padded = surround(batch_last(x), borders)
     dpadded = np.zeros_like(padded) if need_dx and not flipped else None
     fields = windows(padded, window, OH, OW)
-    filters = np.ascontiguousarray(weight.reshape(groups, O // groups, -1).swapaxes(1, 2))  # (G, C/G*KH*KW, O/G)
+    filters = np.ascontiguousarray(
+        weight.reshape(groups, O // groups, -1).swapaxes(1, 2)
+    )  # (G, C/G*KH*KW, O/G)
 
     d = dy.reshape(groups, O // groups, OH * OW * N)
     dweight = np.zeros_like(filters)
@@ -85,7 +87,12 @@ def _unroll(fields: Array, tile: Tile, groups: int) -> Array:
 
 
 def _correlate(
-    padded: Array, weight: Array, bias: Array | None, window: Window, groups: int, output_size: tuple[int, int]
+    padded: Array,
+    weight: Array,
+    bias: Array | None,
+    window: Window,
+    groups: int,
+    output_size: tuple[int, int],
 ) -> Array:
     """Slide the filters over padded planes: (C,PH,PW,N) -> (O,OH,OW,N)."""
     (OH, OW), O, N = output_size, len(weight), padded.shape[3]
@@ -103,7 +110,7 @@ def _correlate(
 def _correlate_flipped(
     dy: Array, weight: Array, window: Window, groups: int, image_size: tuple[int, int]
 ) -> Array:
-    """dx = dy, spread out by the window's extent, against the kernel turned by 180 degrees; stride 1 only."""
+    """Dx = dy, spread out by the window's extent, against the kernel turned by 180 degrees; stride 1 only."""
     (EH, EW), ((top, _), (left, _)) = window.extent, window.pads(*image_size)
     O, OH, OW, _ = dy.shape
     H, W = image_size
