@@ -13,6 +13,10 @@ class DtypeError(XpcnnError, TypeError):
     """An array of the wrong dtype, or something that is no array at all."""
 
 
+class HyperparameterError(XpcnnError, ValueError):
+    """A learning rate, a momentum or another number of the training that is out of its range."""
+
+
 class BackendError(XpcnnError, RuntimeError):
     """A backend that cannot run here, or an array that lives on another one."""
 

@@ -5,11 +5,12 @@ becomes a view. So an update costs the same few operations for two layers as for
 formulas theta are the parameters, g the gradients, lr the learning rate, and t counts steps from 1.
 """
 
+import inspect
 import math
 from collections.abc import Iterable
 
 from xpcnn.backend import Array, xp
-from xpcnn.errors import ShapeError
+from xpcnn.errors import HyperparameterError, ShapeError
 from xpcnn.layers.base import Parameter
 
 
@@ -31,7 +32,9 @@ class Optimizer:
     Raises
     ------
     ShapeError
-        If there are no parameters, or they differ in dtype.
+        If there are no parameters, or they differ in dtype; in step(), if they have changed shape, dtype or device.
+    HyperparameterError
+        For a number out of its range.
     """
 
     def __init__(
@@ -42,8 +45,13 @@ class Optimizer:
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
-        self.parameters = list(parameters)
-        self.lr, self.weight_decay, self.clip_norm, self.steps = lr, weight_decay, clip_norm, 0
+        self.parameters, self.steps = list(parameters), 0
+        self.lr, self.weight_decay = self._in_range("lr", lr), self._in_range("weight_decay", weight_decay)
+        self.clip_norm = clip_norm
+        if clip_norm is not None and not clip_norm > 0:
+            raise HyperparameterError(
+                f"{type(self).__name__}: expected clip_norm > 0, got {clip_norm}; pass 1.0, or None"
+            )
         if not self.parameters:
             raise ShapeError(f"{type(self).__name__}: expected parameters, got none; pass model.parameters()")
         dtypes = {parameter.data.dtype for parameter in self.parameters}
@@ -60,6 +68,7 @@ class Optimizer:
         """Update all parameters from their gradients, in place."""
         if not all(p.data is view and p.grad is grad for p, (view, grad) in self._views):
             self._lay_flat()
+            self._check_state()
         self.steps += 1
         if self.clip_norm is not None:
             norm = xp.sqrt((self.grad * self.grad).sum())
@@ -88,6 +97,22 @@ class Optimizer:
             self._views.append((parameter, (parameter.data, parameter.grad)))
             first = end
 
+    def _check_state(self) -> None:
+        kind = type(self.data), self.data.shape, self.data.dtype
+        if any((type(values), values.shape, values.dtype) != kind for values in self.state.values()):
+            raise ShapeError(
+                f"{self}: the parameters have changed shape, dtype or device since the optimizer was made; "
+                "make it after model.astype(...) or model.to_device()"
+            )
+
+    def _in_range(self, name: str, value: float, below: float = math.inf) -> float:
+        if not 0 <= value < below:
+            default = inspect.signature(type(self)).parameters[name].default
+            raise HyperparameterError(
+                f"{type(self).__name__}: expected 0 <= {name} < {below:g}, got {value}; the default is {default}"
+            )
+        return value
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(lr={self.lr}, weight_decay={self.weight_decay}, clip_norm={self.clip_norm})"
 
@@ -114,7 +139,7 @@ class Momentum(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
-        self.momentum = momentum
+        self.momentum = self._in_range("momentum", momentum, 1)
 
     def update(self, theta: Array, g: Array) -> None:
         velocity = self.state["velocity"]
@@ -151,7 +176,7 @@ class AdaGrad(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
-        self.eps = eps
+        self.eps = self._in_range("eps", eps)
 
     def update(self, theta: Array, g: Array) -> None:
         squares = self.state["squares"]
@@ -175,7 +200,7 @@ class RMSprop(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
-        self.decay, self.eps = decay, eps
+        self.decay, self.eps = self._in_range("decay", decay, 1), self._in_range("eps", eps)
 
     def update(self, theta: Array, g: Array) -> None:
         squares = self.state["squares"]
@@ -208,7 +233,12 @@ class Adam(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
-        self.betas, self.eps = betas, eps
+        self.eps = self._in_range("eps", eps)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise HyperparameterError(
+                f"{type(self).__name__}: expected 0 <= betas < 1, got {betas}; pass (0.9, 0.999)"
+            )
+        self.betas = betas
 
     def update(self, theta: Array, g: Array) -> None:
         (beta1, beta2), mean, squares = self.betas, self.state["mean"], self.state["squares"]
