@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
+from xpcnn.errors import HyperparameterError
+
 Schedule: TypeAlias = Callable[[int], float]
 
 
@@ -22,6 +24,7 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     >>> [round(step_decay(1.0, every=10)(s), 3) for s in (0, 9, 10, 20)]
     [1.0, 1.0, 0.1, 0.01]
     """
+    _check_positive("step_decay", "every", every)
     return lambda step: lr * factor ** (step // every)
 
 
@@ -33,6 +36,7 @@ def cosine(lr: float, steps: int, final: float = 0.0) -> Schedule:
     >>> [round(cosine(1.0, 100)(s), 3) for s in (0, 50, 100)]
     [1.0, 0.5, 0.0]
     """
+    _check_positive("cosine", "steps", steps)
     return lambda step: final + (lr - final) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
@@ -46,14 +50,19 @@ def one_cycle(
     >>> [round(one_cycle(1.0, 100)(s), 3) for s in (0, 29, 99)]
     [0.04, 1.0, 0.0]
     """
-    top, last = max(rise * steps - 1, 1e-9), max(steps - 1, 1)
+    _check_positive("one_cycle", "steps", steps)
+    if not 0 <= rise <= 1:
+        raise HyperparameterError(
+            f"one_cycle: expected 0 <= rise <= 1, got {rise}; it is a share of the steps"
+        )
+    top, last = rise * steps - 1, steps - 1
 
     def between(low: float, high: float, share: float) -> float:
         return low + (high - low) * (1 - math.cos(math.pi * min(max(share, 0), 1))) / 2
 
     def schedule(step: int) -> float:
         if step <= top:
-            return lr * between(start, 1, step / top)
+            return lr * between(start, 1, step / max(top, 1e-9))
         return lr * between(1, final, (step - top) / max(last - top, 1e-9))
 
     return schedule
@@ -70,6 +79,11 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     return lambda step: schedule(step) * min((step + 1) / max(steps, 1), 1.0)
 
 
+def _check_positive(who: str, name: str, value: int) -> None:
+    if value < 1:
+        raise HyperparameterError(f"{who}: expected {name} >= 1, got {value}; pass a number of steps")
+
+
 NAMES = ("constant", "step", "cosine", "one-cycle")
 
 
@@ -78,11 +92,11 @@ def by_name(name: str, lr: float, steps: int) -> Schedule:
 
     Raises
     ------
-    ValueError
-        For another name.
+    HyperparameterError
+        For another name, or less than one step.
     """
     if name not in NAMES:
-        raise ValueError(f"schedule {name!r} is unknown; pass one of: {', '.join(NAMES)}")
+        raise HyperparameterError(f"schedule {name!r} is unknown; pass one of: {', '.join(NAMES)}")
     if name == "constant":
         return constant(lr)
     if name == "step":
