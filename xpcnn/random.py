@@ -38,7 +38,7 @@ def counter_bits(counter: Array, key: int) -> Array:
 
     Parameters
     ----------
-    counter : uint64 array of any shape
+    counter : uint64 array of one axis or more (NumPy warns of a scalar's overflow, not of an array's)
     key : int
         From `draw_key`: another key is another stream.
 

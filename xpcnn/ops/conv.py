@@ -15,8 +15,8 @@ def conv(x: Array, weight: Array, bias: Array | None, window: Window, groups: in
     one batched product, (G, O/G, C/G*KH*KW) @ (G, C/G*KH*KW, N*OH*OW).
     """
     N, O, (OH, OW) = len(x), len(weight), window.output_size(*x.shape[2:])
-    cols = im2col(x, window).reshape(groups, -1, N * OH * OW)  # (G, C/G*KH*KW, N*OH*OW)
     filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
+    cols = im2col(x, window).reshape(groups, filters.shape[2], -1)  # (G, C/G*KH*KW, N*OH*OW)
     y = (filters @ cols).reshape(O, N, OH, OW)
     if bias is not None:
         y += bias.reshape(O, 1, 1, 1)
@@ -38,6 +38,6 @@ def conv_backward(
     dy = dy.swapaxes(0, 1).reshape(groups, O // groups, N * OH * OW)  # (G, O/G, N*OH*OW)
     filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
     cols = im2col(x, window)  # (C, KH, KW, N, OH, OW)
-    dweight = dy @ cols.reshape(groups, -1, N * OH * OW).swapaxes(1, 2)  # (G, O/G, C/G*KH*KW)
+    dweight = dy @ cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2)  # (G, O/G, C/G*KH*KW)
     dx = col2im((filters.swapaxes(1, 2) @ dy).reshape(cols.shape), x.shape[2:], window) if need_dx else None
     return dx, dweight.reshape(weight.shape), dy.sum(axis=2).reshape(O)

@@ -30,7 +30,7 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     if labels.ndim == 1:
         losses = -xp.take_along_axis(log_p, labels[:, None], axis=1)  # (M, 1)
     else:
-        losses = -(labels * log_p).sum(axis=1)  # (M,)
+        losses = -(labels * xp.where(labels != 0, log_p, 0)).sum(axis=1)  # (M,), with 0 log 0 = 0
     return losses.mean(), xp.exp(log_p)
 
 

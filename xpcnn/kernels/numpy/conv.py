@@ -67,6 +67,7 @@ Tile = tuple[slice, slice]
 
 def _tiles(OH: int, OW: int, bytes_per_window: int) -> Iterator[Tile]:
     """Cut the (OH,OW) windows into tiles whose columns take about TILE bytes: whole rows, or pieces of one."""
+    bytes_per_window = max(1, bytes_per_window)  # an empty batch has none
     columns = max(1, min(OW, TILE // bytes_per_window))
     rows = max(1, TILE // (bytes_per_window * OW)) if columns == OW else 1
     for top in range(0, OH, rows):
