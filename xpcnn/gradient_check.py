@@ -31,7 +31,7 @@ def gradient_check(
 
     The loss is <c, layer(x)> with c drawn from N(0, 1), the distance max |a - n| / max(|a|, |n|) over the
     elements compared, a the gradient by backward and n by differences: right is below 1e-6, wrong is
-    near 1. A copy of the layer is checked, in float64 and in the layer's mode; chance (dropout) is held still.
+    near 1. (Where a gradient is zero n is rounding, so the divisor is at least 1e6 times that.) A copy of the layer is checked, in float64 and in the layer's mode; chance (dropout) is held still.
 
     Parameters
     ----------
@@ -65,7 +65,9 @@ def gradient_check(
             parameters[name].data[...] = to_device(value)
         return layer(to_device(value if name == "x" else values["x"]))
 
-    cotangent = rng.standard_normal(forward("x", values["x"]).shape)
+    y = to_host(forward("x", values["x"]))
+    cotangent = rng.standard_normal(y.shape)
+    rounding = np.finfo(np.float64).eps * np.abs(y * cotangent).sum() / epsilon
     gradients = {"x": to_host(layer.backward(to_device(cotangent))).copy()}
     gradients |= {name: to_host(parameter.grad).copy() for name, parameter in parameters.items()}
 
@@ -75,7 +77,9 @@ def gradient_check(
         chosen = [np.unravel_index(i, value.shape) for i in rng.permutation(value.size)[:samples]]
         numerical = np.array([_central_difference(loss, value, index, epsilon) for index in chosen])
         analytic = np.array([gradients[name][index] for index in chosen])
-        scale = max(np.abs(numerical).max(), np.abs(analytic).max(), np.finfo(np.float64).tiny)
+        scale = max(
+            np.abs(numerical).max(), np.abs(analytic).max(), 1e6 * rounding, np.finfo(np.float64).tiny
+        )
         errors[name] = float(np.abs(numerical - analytic).max() / scale)
         forward(name, value)
     return errors

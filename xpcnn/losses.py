@@ -93,7 +93,11 @@ class MeanSquaredError:
     Raises
     ------
     ShapeError
-        If y and t differ in shape.
+        If y and t differ in shape, or have no batch axis.
+    DtypeError
+        For y that is not floating.
+    DatasetError
+        For an empty batch.
     BackwardError
         In backward() without a call before.
     """
@@ -104,8 +108,7 @@ class MeanSquaredError:
     def __call__(self, y: Array, target: Array) -> Array:
         check_array(y, self)
         check_array(target, self)
-        if y.shape != target.shape:
-            raise ShapeError(f"{self}: expected targets of shape {y.shape}, got {target.shape}; reshape them")
+        self._check(y, target)
         self._saved = difference = y - target.astype(y.dtype)
         return (difference * difference).sum() / (2 * len(y))
 
@@ -115,6 +118,16 @@ class MeanSquaredError:
             raise BackwardError(f"{self}: backward() called without a loss; call criterion(y, target) first")
         difference, self._saved = self._saved, None
         return difference / len(difference)
+
+    def _check(self, y: Array, target: Array) -> None:
+        if y.dtype.kind != "f":
+            raise DtypeError(f"{self}: expected floating y, got {y.dtype.name}; pass the model's output")
+        if y.shape != target.shape:
+            raise ShapeError(f"{self}: expected targets of shape {y.shape}, got {target.shape}; reshape them")
+        if y.ndim == 0:
+            raise ShapeError(f"{self}: expected a batch, got shape (); pass y[None] for a batch of one")
+        if y.size == 0:
+            raise DatasetError(f"{self}: expected at least one row, got y of {y.shape}; pass a larger batch")
 
     def __repr__(self) -> str:
         return "MeanSquaredError()"

@@ -1,0 +1,270 @@
+"""Every substitute has its op's signature and gives its op's values; the walker that says so is proven first."""
+
+import dataclasses
+import inspect
+import sys
+import types
+
+import numpy as np
+import pytest
+from strategies import LAYOUTS, distinct, normal, unchanged, upload
+
+from xpcnn import backend as backends
+from xpcnn import kernels, ops
+from xpcnn.backend import accelerated, active_backend, to_host
+from xpcnn.errors import BackendError
+from xpcnn.geometry import Window
+
+# ---------------------------------------------------------------- an example of every op
+
+
+def convolutions(dtype):
+    """Windows of every kind: a substitute may choose its way by them."""
+    for shape, O, groups, window in (
+        ((2, 2, 6, 5), 3, 1, Window(3)),
+        ((1, 1, 1, 1), 1, 1, Window(1)),
+        ((3, 4, 7, 6), 6, 2, Window((3, 2), (2, 1), ((0, 2), (1, 0)))),
+        ((2, 3, 8, 7), 3, 3, Window(2, 3, 1, rounding="ceil")),
+        ((2, 2, 7, 7), 2, 1, Window(3, 1, "same", 2)),
+        ((2, 3, 5, 5), 2, 1, Window(1, 2)),
+        ((2, 1, 4, 4), 5, 1, Window(2, 1, 3)),
+        ((2, 1, 9, 9), 2, 1, Window(2, 4)),
+    ):
+        x, weight, bias = normal(0, shape, (O, shape[1] // groups, *window.size), (O,), dtype=dtype)
+        yield x, weight, bias, window, groups
+
+
+def pools(dtype):
+    for shape, window in (
+        ((2, 3, 6, 6), Window(2, 2)),
+        ((2, 3, 7, 6), Window(2, 2)),
+        ((1, 2, 7, 7), Window(3, 2, 1, rounding="ceil")),
+        ((2, 1, 5, 6), Window((3, 2), (1, 3), ((0, 2), (1, 0)))),
+        ((2, 2, 5, 5), Window(2, 3, "same")),
+        ((1, 1, 1, 1), Window(1)),
+    ):
+        yield distinct(0, shape, dtype), window
+
+
+def outputs(shape, window, dtype):
+    return normal(1, (*shape[:2], *window.output_size(*shape[2:])), dtype=dtype)
+
+
+def examples(dtype):
+    """Yield (op, arguments) on the host; every op of the package at least once."""
+    x, table = normal(0, (3, 4, 2, 2), dtype=dtype), normal(0, (5, 4), dtype=dtype)
+    weight, bias, mean = normal(1, (4,), (4,), (4,), dtype=dtype)
+    rows = np.random.default_rng(0).dirichlet(np.ones(4), 5).astype(dtype)
+    labels = np.array([3, 0, 1, 2, 2])
+    for name in ("relu", "sigmoid", "tanh"):
+        yield name, (x,)
+        yield f"{name}_backward", (x[::-1], x)
+    for leading in ((5,), (2, 3), (1,)):
+        x_, w_, b_, dy_ = normal(2, (*leading, 4), (3, 4), (3,), (*leading, 3), dtype=dtype)
+        yield "affine", (x_, w_, b_)
+        yield "affine", (x_, w_, None)
+        yield "affine_backward", (dy_, x_, w_)
+        yield "affine_backward", (dy_, x_, w_, False)
+    for x_, w_, b_, window, groups in convolutions(dtype):
+        yield "conv", (x_, w_, b_, window, groups)
+        yield "conv", (x_, w_, None, window, groups)
+        dy_ = normal(3, (len(x_), len(w_), *window.output_size(*x_.shape[2:])), dtype=dtype)
+        yield "conv_backward", (dy_, x_, w_, window, groups)
+        yield "conv_backward", (dy_, x_, w_, window, groups, False)
+        yield "im2col", (x_, window)
+        yield "im2col", (x_, window, -1.5)
+        shape = (x_.shape[1], *window.size, len(x_), *window.output_size(*x_.shape[2:]))
+        yield "col2im", (normal(4, shape, dtype=dtype), x_.shape[2:], window)
+    for x_, window in pools(dtype):
+        image_size, dy_ = x_.shape[2:], outputs(x_.shape, window, dtype)
+        winner = to_host(ops.max_pool.__wrapped__(upload(x_), window)[1])
+        yield "max_pool", (x_, window)
+        yield "max_pool_backward", (dy_, winner, image_size, window)
+        for count_include_pad in (False, True):
+            yield "average_pool", (x_, window, count_include_pad)
+            yield "average_pool_backward", (dy_, image_size, window, count_include_pad)
+    yield "max_pool", (np.zeros((2, 1, 4, 4), dtype), Window(2, 2))  # the first of equals
+    yield "softmax", (table,)
+    yield "softmax", (table, 0)
+    yield "softmax_backward", (table, rows)
+    yield "softmax_backward", (table, rows, 0)
+    for targets in (labels, rows):
+        yield "softmax_cross_entropy", (table, targets)
+        yield "softmax_cross_entropy", (table * 1000, targets)
+        yield "softmax_cross_entropy_backward", (rows, targets)
+    for x_ in (x, table):
+        yield "batch_statistics", (x_,)
+        yield "batch_norm", (x_, weight, bias, mean, weight**2, 1e-5)
+        for of_batch in (False, True):
+            yield "batch_norm_backward", (x_[::-1], x_, weight, mean, weight**2 + 1, 1e-5, of_batch)
+        for size in (1, 2, 3, 9):
+            yield "local_response_norm", (x_, size, 0.5, 0.75, 2.0)
+            yield "local_response_norm_backward", (x_[::-1], x_, x_**2 + 1, size, 0.5, 0.75)
+    yield "keep_mask", ((3, 4, 5), 0.3, np.array([7], np.uint64), 0x2545F4914F6CDD1D)
+
+
+def test_every_op_has_an_example(backend):
+    assert {name for name, _ in examples("float32")} == set(ops.__all__)
+
+
+# ---------------------------------------------------------------- the walker
+
+
+def walk(substitutes, dtype, layout="C"):
+    """Hold every substitute against the textbook's op of its name: signature, dtype, shape and values."""
+    for name, substitute in substitutes.items():
+        assert name in ops.__all__, f"{name} is the substitute of no op"
+        assert parameters(substitute) == parameters(getattr(ops, name).__wrapped__), (
+            f"{name} is called differently"
+        )
+    for name, arguments in examples(dtype):
+        if name in substitutes:
+            arguments = [upload(a, layout) if isinstance(a, np.ndarray) else a for a in arguments]
+            with unchanged(*(a for a in arguments if isinstance(a, active_backend().ndarray))):
+                found = substitutes[name](*arguments)
+            compare(found, getattr(ops, name).__wrapped__(*arguments), f"{name}{arguments}")
+
+
+def parameters(function):
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+def compare(found, wanted, where):
+    if isinstance(wanted, tuple):
+        assert isinstance(found, tuple), where
+        assert len(found) == len(wanted), where
+        for one, other in zip(found, wanted, strict=True):
+            compare(one, other, where)
+    elif wanted is None:
+        assert found is None, where
+    else:
+        assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype), where
+        close = 1e-4 if wanted.dtype == "float32" else 1e-10
+        np.testing.assert_allclose(to_host(found), to_host(wanted), rtol=close, atol=close, err_msg=where)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_substitute_is_its_op(backend, dtype, layout):
+    walk(backend.kernels, dtype, layout)
+
+
+def relu_as_it_is(x):
+    return x * (x > 0)
+
+
+def relu_that_leaks(x):
+    return x * (x > 0) + 1e-3 * x
+
+
+def relu_of_another_signature(array):
+    return array * (array > 0)
+
+
+def relu_in_float64(x):
+    return (x * (x > 0)).astype("float64")
+
+
+def relu_in_place(x):
+    x *= x > 0
+    return x
+
+
+def first_alone(dy, y):
+    return dy
+
+
+def affine_backward_with_dx_always(dy, x, weight, need_dx=True):
+    return ops.affine_backward.__wrapped__(dy, x, weight)
+
+
+def affine_backward_without_default(dy, x, weight, need_dx):
+    return ops.affine_backward.__wrapped__(dy, x, weight, need_dx)
+
+
+def max_pool_last_of_equals(x, window):
+    y, winner = ops.max_pool.__wrapped__(x[..., ::-1, ::-1], window)
+    return y[..., ::-1, ::-1], window.size[0] * window.size[1] - 1 - winner[..., ::-1, ::-1]
+
+
+def test_the_walker_lets_a_right_one_pass(backend):
+    walk({"relu": relu_as_it_is}, "float32")
+    walk({name: getattr(ops, name).__wrapped__ for name in ops.__all__}, "float32")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("relu", relu_that_leaks),
+        ("relu", relu_of_another_signature),
+        ("relu", relu_in_float64),
+        ("relu", relu_in_place),
+        ("relu_backward", first_alone),
+        ("affine_backward", affine_backward_with_dx_always),
+        ("affine_backward", affine_backward_without_default),
+        ("max_pool", max_pool_last_of_equals),
+        ("no_such_op", relu_as_it_is),
+    ],
+)
+def test_the_walker_catches_a_wrong_one(backend, name, wrong):
+    with pytest.raises(AssertionError):
+        walk({name: wrong}, "float32")
+
+
+# ---------------------------------------------------------------- how a substitute comes in, and stays out
+
+
+def test_accelerated_calls_the_substitute_of_the_active_backend(backend, monkeypatch):
+    @accelerated
+    def double(x, times=2):
+        """Twice x."""
+        return times * x
+
+    assert (double.__name__, double.__doc__, double(3)) == ("double", "Twice x.", 6)
+    assert parameters(double) == parameters(double.__wrapped__)
+    planted = dataclasses.replace(backend, kernels={"double": lambda x, times=2: ("planted", x, times)})
+    monkeypatch.setattr(backends, "_active", planted)
+    assert double(3) == ("planted", 3, 2)
+    assert double(x=3, times=4) == ("planted", 3, 4)
+    assert double.__wrapped__(3) == 6
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """A backend's module of substitutes, xpcnn.kernels.planted."""
+    (tmp_path / "planted.py").write_text("SUBSTITUTES = {'relu': lambda x: 'planted'}\n")
+    monkeypatch.setattr(kernels, "__path__", [*kernels.__path__, str(tmp_path)])
+    monkeypatch.delenv("XPCNN_KERNELS", raising=False)
+    yield
+    sys.modules.pop("xpcnn.kernels.planted", None)
+
+
+@pytest.mark.parametrize("choice", [None, "", "tuned"])
+@pytest.mark.usefixtures("planted")
+def test_load_finds_the_substitutes_of_a_backend(monkeypatch, choice):
+    if choice is not None:
+        monkeypatch.setenv("XPCNN_KERNELS", choice)
+    substitutes = kernels.load("planted")
+    assert isinstance(substitutes["relu"], types.FunctionType)
+    monkeypatch.setattr(backends, "_active", dataclasses.replace(active_backend(), kernels=substitutes))
+    assert ops.relu(np.ones(3)) == "planted"
+
+
+@pytest.mark.usefixtures("planted")
+def test_reference_turns_every_substitute_off(monkeypatch):
+    monkeypatch.setenv("XPCNN_KERNELS", "reference")
+    assert kernels.load("planted") == {}
+    assert backends._numpy().kernels == {}
+
+
+def test_a_backend_without_a_module_has_no_substitutes():
+    assert kernels.load("nowhere") == {}
+
+
+@pytest.mark.usefixtures("planted")
+def test_another_choice_is_an_error(monkeypatch):
+    monkeypatch.setenv("XPCNN_KERNELS", "fast")
+    with pytest.raises(
+        BackendError, match="XPCNN_KERNELS='fast' is unknown; set it to one of: tuned, reference"
+    ):
+        kernels.load("planted")
