@@ -1,5 +1,6 @@
 """Weights on disk: safetensors, a format that holds numbers and no code."""
 
+import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -18,11 +19,12 @@ from xpcnn.layers.base import Buffer, Layer, Parameter
 def save_weights(model: Layer, file: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write parameters and persistent buffers under their dotted names, with `metadata`, and xpcnn's version.
 
-    The file is written beside its target and renamed, so a former one stays whole until then.
+    Equal weights and metadata make equal bytes. The file is written beside its target and renamed, so a former
+    one stays whole until then.
     """
     arrays = {name: np.ascontiguousarray(to_host(value.data)) for name, value in _state(model).items()}
     with replacing(file) as handle:
-        handle.write(save(arrays, {"xpcnn": __version__, **(metadata or {})}))
+        handle.write(_in_order(save(arrays, {"xpcnn": __version__, **(metadata or {})})))
 
 
 def load_weights(model: Layer, file: str | PathLike[str]) -> None:
@@ -77,3 +79,13 @@ def read_weights(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
 def _state(model: Layer) -> dict[str, Parameter | Buffer]:
     buffers = {name: buffer for name, buffer in model.named_buffers() if buffer.persistent}
     return {**dict(model.named_parameters()), **buffers}
+
+
+def _in_order(file: bytes) -> bytes:
+    """Sort the metadata in a file's header, which safetensors writes in an order that changes from run to run."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + file[end:]

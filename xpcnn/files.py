@@ -5,6 +5,7 @@ file beside the old one, onto the disk, and only then takes its name: os.replace
 every system.
 """
 
+import itertools
 import os
 import secrets
 import shutil
@@ -62,8 +63,11 @@ def move_into_place(temporary: Path, target: Path) -> None:
             os.close(folder)
 
 
-def keep_former(path: str | os.PathLike[str]) -> None:
-    """Move a file that is there to the first free numbered name beside it: weights.1.safetensors.
+def keep_former(*paths: str | os.PathLike[str]) -> None:
+    """Move the files that are there to numbered names beside them: weights.1.safetensors.
+
+    All of them get the same number, the first that is free for each, so what belongs together stays
+    recognisable.
 
     >>> import tempfile
     >>> notes = Path(tempfile.mkdtemp(), "notes.txt")
@@ -72,9 +76,11 @@ def keep_former(path: str | os.PathLike[str]) -> None:
     >>> notes.exists(), notes.with_name("notes.1.txt").read_text()
     (False, 'the first')
     """
-    path, number = Path(path), 1
-    if not path.is_file():
-        return
-    while (kept := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
-        number += 1
-    os.rename(path, kept)
+    files = [Path(path) for path in paths]
+    for number in itertools.count(1):
+        kept = [file.with_name(f"{file.stem}.{number}{file.suffix}") for file in files]
+        if not any(map(os.path.lexists, kept)):
+            break
+    for file, name in zip(files, kept, strict=True):
+        if file.is_file():
+            os.rename(file, name)

@@ -1,0 +1,88 @@
+"""What the scripts share: numbers checked as they are read, a bar that counts images, and an end in one sentence."""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from xpcnn.errors import XpcnnError
+
+FAILED, INTERRUPTED = 1, 130
+"""Exit codes; 130 is what a shell reports for a program that Ctrl-C ended. argparse's own is 2."""
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Run a script's main and exit with its code. What the user can mend is one sentence on stderr, no traceback."""
+    name = Path(sys.argv[0]).name
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a pipe hears of an epoch when it ends
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted\n")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # as after `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except XpcnnError as error:
+        sys.exit(f"{name}: {error}")
+    except OSError as error:
+        sys.exit(
+            f"{name}: {error.filename}: {error.strerror}; make room or give permission there, or name another place"
+        )
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Return a type for argparse: whole numbers from `least` up.
+
+    >>> whole(1)("100")
+    100
+    """
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} up, got {text!r}")
+        return int(text)
+
+    return number
+
+
+def positive(text: str) -> float:
+    """Read a finite number above 0, for argparse.
+
+    >>> positive("1e-3")
+    0.001
+    """
+    return _number(text, lambda value: value > 0, "above 0")
+
+
+def not_negative(text: str) -> float:
+    """Read a finite number from 0 up, for argparse."""
+    return _number(text, lambda value: value >= 0, "from 0 up")
+
+
+def _number(text: str, allowed: Callable[[float], bool], which: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value) and allowed(value):
+        return value
+    raise argparse.ArgumentTypeError(f"expected a finite number {which}, such as 0.001, got {text!r}")
+
+
+def image_bar(total: int, quiet: bool = False) -> "tqdm[NoReturn]":
+    """Return a bar of `total` images on stderr, if that is a terminal; it vanishes when it is closed."""
+    return tqdm(total=total, unit=" images", unit_scale=True, leave=False, disable=quiet or None)
+
+
+def counted(bar: "tqdm[NoReturn]", batches: Iterable[Any], description: str) -> Iterator[Any]:
+    """Yield (images, labels) of `batches`, and let `bar` count the images."""
+    bar.set_description(description)
+    for batch in batches:
+        yield batch
+        bar.update(len(batch[1]))
