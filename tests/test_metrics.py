@@ -30,6 +30,11 @@ def test_accuracy_of_scores_takes_the_largest(answers):
     assert accuracy(scores, labels) == accuracy(predictions, labels)
 
 
+def test_accuracy_takes_one_hot_labels(answers):
+    predictions, labels = answers
+    assert accuracy(predictions, np.eye(5)[labels]) == accuracy(predictions, labels)
+
+
 def test_accuracy_is_exact_where_float32_is_not():
     """2**25 + 1 right answers are more than float32 can count by ones."""
     labels = np.zeros(2**25 + 2, np.uint8)
@@ -44,7 +49,7 @@ def test_accuracy_returns_a_float(answers):
 
 @pytest.mark.parametrize(
     ("predictions", "labels"),
-    [((0,), (0,)), ((3,), (2,)), ((3, 4), (2,)), ((0, 4), (0,)), ((1,), (3,)), ((3,), (3, 1))],
+    [((0,), (0,)), ((3,), (2,)), ((3, 4), (2,)), ((0, 4), (0,)), ((1,), (3,)), ((3,), (3, 1, 1))],
 )
 def test_accuracy_of_nothing_or_of_unequal_lengths_is_refused(predictions, labels):
     with pytest.raises(ShapeError, match="as many predictions as labels"):

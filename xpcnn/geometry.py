@@ -106,15 +106,16 @@ class Window:
         """Rows and columns from the window's first element to its last, both included."""
         return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.size, strict=True))  # type: ignore[return-value]
 
-    def output_size(self, height: int, width: int) -> Pair:
+    def output_size(self, height: int, width: int, who: object = None) -> Pair:
         """Return (OH, OW), the number of windows down and across an image of height x width pixels.
 
         Raises
         ------
         ShapeError
-            If no window fits, or if `rounding` is "exact" and the stride does not divide.
+            If no window fits, or if `rounding` is "exact" and the stride does not divide; it names `who`, the
+            layer, if there is one.
         """
-        return self._windows(0, height), self._windows(1, width)
+        return self._windows(0, height, who), self._windows(1, width, who)
 
     def pads(self, height: int, width: int) -> Padding:
         """Return the padding, ((top, bottom), (left, right)), in numbers: for "same" it depends on the image."""
@@ -146,14 +147,14 @@ class Window:
         total = max((windows - 1) * self.stride[axis] + self.extent[axis] - length, 0)
         return total // 2, total - total // 2
 
-    def _windows(self, axis: int, length: int) -> int:
+    def _windows(self, axis: int, length: int, who: object = None) -> int:
         before, after = self._pad(axis, length)
         extent, stride = self.extent[axis], self.stride[axis]
         room = length + before + after - extent
         side = ("height", "width")[axis]
         if length < 1 or room < 0:
             raise ShapeError(
-                f"{self}: expected a {side} of at least {max(extent - before - after, 1)}, got {length}; "
+                f"{who or self}: expected a {side} of at least {max(extent - before - after, 1)}, got {length}; "
                 "pass a smaller kernel_size, a smaller dilation or more padding"
             )
         windows, remainder = room // stride + 1, room % stride
@@ -161,7 +162,7 @@ class Window:
             return windows
         if self.rounding == "exact":
             raise ShapeError(
-                f"{self}: stride {stride} does not divide {length} + {before} + {after} - {extent} = {room} "
+                f"{who or self}: stride {stride} does not divide {length} + {before} + {after} - {extent} = {room} "
                 f"({side}); pass rounding='floor' or 'ceil', or padding that makes up {stride - remainder}"
             )
         return windows + (windows * stride < length + before)

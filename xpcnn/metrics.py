@@ -10,7 +10,7 @@ from xpcnn.errors import ShapeError
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of predicted classes that equal their label, from 0 to 1.
 
-    Predictions may be classes (M,), or scores (M,D), whose largest wins; labels are integers (M,).
+    Both may be classes (M,), or rows (M,D) whose largest element tells the class: scores, one-hot labels.
 
     Raises
     ------
@@ -20,12 +20,13 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
     >>> accuracy(np.array([1, 2, 3, 3]), np.array([1, 2, 3, 4]))
     0.75
     """
-    classes = predictions.argmax(axis=1) if predictions.ndim == 2 else predictions
-    if len(labels) == 0 or classes.shape != labels.shape:
+    found, true = (rows.argmax(axis=1) if rows.ndim == 2 else rows for rows in (predictions, labels))
+    if len(true) == 0 or found.shape != true.shape:
         raise ShapeError(
-            f"accuracy: expected as many predictions as labels, got {classes.shape} and {labels.shape}"
+            f"accuracy: expected as many predictions as labels, got {predictions.shape} and {labels.shape}; "
+            "pass both of one data set, and at least one"
         )
-    return float((classes == labels).mean())
+    return float((found == true).mean())
 
 
 def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -38,7 +38,8 @@ def train(
     Parameters
     ----------
     dataset : (images, labels)
-        On the host: images uint8 (scaled to [0, 1] here) or floating, (N,C,H,W); labels integers, (N,).
+        On the host: images uint8 (scaled to [0, 1] here) or floating, (N,C,H,W); labels integers (N,), or
+        one-hot (N,D).
     rng : numpy Generator or seed
         Shuffles, and draws what `transform` draws.
     schedule : function of the step, counted from 0, to the learning rate

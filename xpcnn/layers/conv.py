@@ -82,7 +82,6 @@ class Conv(Layer):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.dilation, self.rounding = stride, padding, dilation, rounding
         self.groups, self.flip_kernel, self.data_format = groups, flip_kernel, data_format
-        self.bias: Parameter | None = None
         for name, number in (
             ("in_channels", in_channels),
             ("out_channels", out_channels),
@@ -101,8 +100,7 @@ class Conv(Layer):
 
         weight = initializer((out_channels, in_channels // groups, *self.window.size), rng)
         self.weight = Parameter(weight.transpose(TO_HWIO).copy() if data_format == "NHWC" else weight)
-        if bias:
-            self.bias = Parameter(weight.dtype.type(0).repeat(out_channels))
+        self.bias = Parameter(weight.dtype.type(0).repeat(out_channels)) if bias else None
 
     def forward(self, x: Array) -> Array:
         self._check(x)
@@ -135,7 +133,7 @@ class Conv(Layer):
             raise ShapeError(
                 f"{self}: expected {self.in_channels} channels, got {C} in {tuple(input_shape)}; pass in_channels={C}"
             )
-        size = self.window.output_size(H, W)
+        size = self.window.output_size(H, W, self)
         return (*size, self.out_channels) if nhwc else (self.out_channels, *size)
 
     def multiply_adds(self, input_shape: Shape) -> int:
@@ -172,6 +170,8 @@ class Conv(Layer):
                 f"pass in_channels={x.shape[axis]}"
             )
         check_dtype(x, self.weight, self)
+        H, W = x.shape[1:3] if self.data_format == "NHWC" else x.shape[2:]
+        self.window.output_size(H, W, self)
 
 
 def _common_divisors(a: int, b: int) -> list[int]:

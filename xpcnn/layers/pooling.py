@@ -67,6 +67,8 @@ class Pooling(Layer):
 
     def forward(self, x: Array) -> Array:
         check_images(x, self)
+        H, W = x.shape[2:]
+        self.window.output_size(H, W, self)
         if self.mode == "average":
             self.save_for_backward(x.shape[2:], None)
             return ops.average_pool(x, self.window, self.count_include_pad)
@@ -84,7 +86,7 @@ class Pooling(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         C, H, W = image_shape(input_shape, self)
-        return C, *self.window.output_size(H, W)
+        return C, *self.window.output_size(H, W, self)
 
 
 class GlobalAveragePooling(Layer):
