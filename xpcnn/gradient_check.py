@@ -31,7 +31,8 @@ def gradient_check(
 
     The loss is <c, layer(x)> with c drawn from N(0, 1), the distance max |a - n| / max(|a|, |n|) over the
     elements compared, a the gradient by backward and n by differences: right is below 1e-6, wrong is
-    near 1. (Where a gradient is zero n is rounding, so the divisor is at least 1e6 times that.) A copy of the layer is checked, in float64 and in the layer's mode; chance (dropout) is held still.
+    near 1. (Where the gradient is zero n is rounding alone, so the divisor is at least 1e6 times that.)
+    A copy of the layer is checked, in float64 and in the layer's mode; chance (dropout) is held still.
 
     Parameters
     ----------

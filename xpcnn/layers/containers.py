@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xpcnn.backend import Array, xp
-from xpcnn.errors import ShapeError
+from xpcnn.errors import DtypeError, ShapeError
 from xpcnn.layers.base import Layer, Shape
 from xpcnn.layers.reshape import Identity
 
@@ -17,8 +17,17 @@ class Container(Layer):
     """What containers share: how they show themselves, in full (repr) and in an error message (str)."""
 
     def __repr__(self) -> str:
-        inside = ",\n".join(repr(child) for _, child in self.children())
-        return f"{type(self).__name__}(\n{textwrap.indent(inside, '    ')},\n)"
+        inside = "".join(f"{child!r},\n" for _, child in self.children())
+        return f"{type(self).__name__}(" + (f"\n{textwrap.indent(inside, '    ')}" if inside else "") + ")"
+
+    def _only_layers(self, *layers: Layer) -> tuple[Layer, ...]:
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise DtypeError(
+                    f"{type(self).__name__}: expected layers, got {layer!r:.60}; pass them one by one, as in "
+                    f"{type(self).__name__}(Conv(1, 8, 3), ReLU()), a list with a star: {type(self).__name__}(*layers)"
+                )
+        return layers
 
     def __str__(self) -> str:
         return f"{type(self).__name__} of {sum(1 for _ in self.named_layers()) - 1} layers"
@@ -42,7 +51,7 @@ class Sequential(Container):
     """
 
     def __init__(self, *layers: Layer) -> None:
-        self.layers = layers
+        self.layers = self._only_layers(*layers)
 
     def forward(self, x: Array) -> Array:
         for layer in self.layers:
@@ -98,7 +107,7 @@ class Residual(Container):
     """
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
-        self.body, self.shortcut = body, shortcut or Identity()
+        self.body, self.shortcut = self._only_layers(body, Identity() if shortcut is None else shortcut)
 
     def forward(self, x: Array) -> Array:
         y, bypass = self.body.forward(x), self.shortcut.forward(x)
@@ -148,7 +157,7 @@ class Parallel(Container):
             raise ShapeError(
                 "Parallel: expected at least one branch, got none; pass Parallel(Conv(...), ...)"
             )
-        self.branches = branches
+        self.branches = self._only_layers(*branches)
 
     def forward(self, x: Array) -> Array:
         outputs = [branch.forward(x) for branch in self.branches]

@@ -6,7 +6,7 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
-from xpcnn.errors import ShapeError
+from xpcnn.errors import HyperparameterError
 from xpcnn.layers.base import Buffer, Layer
 from xpcnn.random import Seed, draw_key
 
@@ -27,7 +27,7 @@ class Dropout(Layer):
 
     Raises
     ------
-    ShapeError
+    HyperparameterError
         For p outside of [0, 1).
 
     References
@@ -37,10 +37,10 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
         if not 0 <= p < 1:
-            raise ShapeError(
+            raise HyperparameterError(
                 f"Dropout: p must be at least 0 and below 1, got {p}; p is the share that is dropped"
             )
-        self.p, self.key = p, draw_key(rng)
+        self.p, self.key = float(p), draw_key(rng)  # a np.float64 would turn arrays into float64
         self.counter = Buffer(np.zeros(1, np.uint64), persistent=False)
 
     def forward(self, x: Array) -> Array:

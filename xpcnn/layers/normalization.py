@@ -41,7 +41,7 @@ class BatchNorm(Layer):
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         if channels < 1:
             raise ShapeError(f"BatchNorm: channels must be at least 1, got {channels}")
-        self.channels, self.eps, self.momentum = channels, eps, momentum
+        self.channels, self.eps, self.momentum = channels, float(eps), float(momentum)
         self.weight, self.bias = (Parameter(np.full(channels, value, np.float32)) for value in (1, 0))
         self.running_mean = Buffer(np.zeros(channels, np.float32))
         self.running_variance = Buffer(np.ones(channels, np.float32))
@@ -65,16 +65,14 @@ class BatchNorm(Layer):
         return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        if not input_shape or input_shape[0] != self.channels:
-            self._refuse(input_shape[0] if input_shape else 0, input_shape)
+        self._check_shape(input_shape, batch_axes=0)
         return input_shape
 
     def _follow(self, running: Buffer, batch: Array) -> None:
         running.data = running.data * (1 - self.momentum) + batch * self.momentum
 
     def _check(self, x: Array) -> None:
-        if x.ndim < 2 or x.shape[1] != self.channels:
-            self._refuse(x.shape[1] if x.ndim > 1 else 0, x.shape)
+        self._check_shape(x.shape, batch_axes=1)
         check_dtype(x, self.weight, self)
         if self.training and x.size <= self.channels:
             raise ShapeError(
@@ -82,10 +80,16 @@ class BatchNorm(Layer):
                 "pass a larger batch, or call model.eval()"
             )
 
-    def _refuse(self, channels: int, shape: Shape) -> None:
-        raise ShapeError(
-            f"{self}: expected {self.channels} channels, got {channels} in {tuple(shape)}; pass channels={channels}"
-        )
+    def _check_shape(self, shape: Shape, batch_axes: int) -> None:
+        if len(shape) <= batch_axes:
+            raise ShapeError(
+                f"{self}: expected (N, C, ...), got shape {tuple(shape)}; pass x[None] for a batch of one"
+            )
+        C = shape[batch_axes]
+        if self.channels != C:
+            raise ShapeError(
+                f"{self}: expected {self.channels} channels, got {C} in {tuple(shape)}; pass channels={C}"
+            )
 
 
 class LocalResponseNorm(Layer):
@@ -116,7 +120,7 @@ class LocalResponseNorm(Layer):
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         if size < 1:
             raise ShapeError(f"LocalResponseNorm: size must be at least 1, got {size}; the paper has 5")
-        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.size, self.alpha, self.beta, self.k = size, float(alpha), float(beta), float(k)
 
     def forward(self, x: Array) -> Array:
         if x.ndim < 2:
