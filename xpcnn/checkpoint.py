@@ -39,11 +39,10 @@ def load_weights(model: Layer, file: str | PathLike[str]) -> None:
     state = _state(model)
     wrong = [f"{name} is missing" for name in state.keys() - arrays.keys()]
     wrong += [f"{name} is not in the model" for name in arrays.keys() - state.keys()]
-    wrong += [
-        f"{name} is {arrays[name].shape}, the model's {tuple(state[name].data.shape)}"
-        for name in state.keys() & arrays.keys()
-        if arrays[name].shape != tuple(state[name].data.shape)
-    ]
+    for name in state.keys() & arrays.keys():
+        found, own = ((array.dtype, tuple(array.shape)) for array in (arrays[name], state[name].data))
+        if (found[0].kind, found[1]) != (own[0].kind, own[1]):  # another precision is converted
+            wrong.append(f"{name} is {found[0]} {found[1]}, the model's {own[0]} {own[1]}")
     if wrong:
         shown = "; ".join(sorted(wrong)[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise CheckpointError(
@@ -63,13 +62,17 @@ def read_weights(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
         If the file is missing or is not a whole safetensors file.
     """
     if not Path(file).is_file():
-        raise CheckpointError(
-            f"{file}: no such file; expected weights that scripts/train.py --output DIR wrote"
-        )
+        what = "this is a folder" if Path(file).is_dir() else "no such file"
+        raise CheckpointError(f"{file}: {what}; expected weights that scripts/train.py --output DIR wrote")
     try:
         with safe_open(file, framework="numpy") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:  # TypeError: a dtype that NumPy has not
         raise CheckpointError(
             f"{file}: expected a safetensors file, but reading it failed ({error}); it is damaged or of another "
             "kind: train again, or copy it again"
