@@ -35,3 +35,7 @@ class DatasetError(XpcnnError, ValueError):
 
 class DivergenceError(XpcnnError, ArithmeticError):
     """Training whose loss is no longer a finite number."""
+
+
+class ExtraError(XpcnnError, ImportError):
+    """A package that is not installed, and that an extra of xpcnn brings."""

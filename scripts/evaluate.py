@@ -1,0 +1,107 @@
+"""Test a trained network: accuracy, a table of the classes, the confusion matrix, and a picture of the mistakes.
+
+    python scripts/evaluate.py runs/simple/weights.safetensors
+    python scripts/evaluate.py runs/simple/weights.safetensors --wrong wrong.png
+
+Which network and which data set it is stands in the weights file; --model and --dataset say otherwise.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from xpcnn import data, models
+from xpcnn.backend import NAMES, active_backend, set_backend
+from xpcnn.checkpoint import load_weights, read_weights
+from xpcnn.command_line import counted, image_bar, run, whole
+from xpcnn.data.datasets import LOADERS
+from xpcnn.errors import CheckpointError
+from xpcnn.metrics import confusion_matrix, per_class
+from xpcnn.tables import class_table, confusion_table
+from xpcnn.training import predict
+from xpcnn.visualization import draw_mistakes, find_mistakes, require_matplotlib, save_png
+
+CHOICES = {"model": tuple(models.BY_NAME), "dataset": tuple(LOADERS)}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("weights", type=Path, metavar="WEIGHTS", help="file that scripts/train.py wrote")
+    add("--model", choices=CHOICES["model"], help="network (default: the file's)")
+    add("--dataset", choices=CHOICES["dataset"], help="whose test images (default: the file's)")
+    add("--data-dir", type=Path, metavar="DIR", help="folder of the data set's files (default: $XPCNN_DATA)")
+    add("--backend", choices=NAMES, help="where to compute (default: $XPCNN_BACKEND, or numpy)")
+    add("--batch-size", type=whole(1), default=200, metavar="B", help="images at once (default: %(default)s)")
+    add("--wrong", type=png, metavar="FILE.png", help="draw the misclassified images (needs xpcnn[viz])")
+    add("--json", action="store_true", help="end with one line of JSON, the result")
+    add("--quiet", action="store_true", help="print the result only, without tables")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    machine = set_backend(args.backend) if args.backend else active_backend()
+    if args.wrong:
+        require_matplotlib()
+    _, metadata = read_weights(args.weights)
+    model_name, dataset = (getattr(args, what) or named(what, metadata, args.weights) for what in CHOICES)
+    (images, labels), names = (
+        data.load(dataset, args.data_dir, quiet=args.quiet).test,
+        data.class_names(dataset),
+    )
+    model = models.BY_NAME[model_name](len(names), 0, input_shape=images.shape[1:])
+    try:
+        load_weights(model, args.weights)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}: {metadata.get('model')}, trained on {metadata.get('dataset')}"
+        ) from None
+
+    with image_bar(len(images), args.quiet) as bar:
+        logits = predict(
+            model,
+            images,
+            batch_size=args.batch_size,
+            progress=lambda batches: counted(bar, batches, "testing"),
+        )
+    confusion = confusion_matrix(logits.argmax(axis=1), labels, len(names))
+    correct, accuracy = int(confusion.trace()), float(confusion.trace() / len(labels))
+
+    if not args.quiet:
+        print(class_table(confusion, names), confusion_table(confusion, names), sep="\n\n", end="\n\n")
+    if args.wrong:
+        save_png(draw_mistakes(images, find_mistakes(logits, labels), names, dataset), args.wrong)
+    if args.json:
+        classes = [
+            {"name": name} | row._asdict() for name, row in zip(names, per_class(confusion), strict=True)
+        ]
+        print(json.dumps({
+            "model": model_name, "dataset": dataset, "backend": machine.name, "images": len(labels),
+            "correct": correct, "test_accuracy": accuracy, "classes": classes, "confusion": confusion.tolist(),
+        }))  # fmt: skip
+    else:
+        print(
+            f"test accuracy {accuracy:.2%}: {model_name} is right on {correct:,} of {len(labels):,} images of {dataset}"
+        )
+    return 0
+
+
+def named(what: str, metadata: dict[str, str], file: Path) -> str:
+    """Return the model's or the data set's name from a file's metadata."""
+    if (name := metadata.get(what)) in CHOICES[what]:
+        return name
+    found = f"names the {what} {name!r}" if name else f"names no {what}"
+    raise CheckpointError(f"{file}: {found}; pass --{what} with one of: {', '.join(CHOICES[what])}")
+
+
+def png(text: str) -> Path:
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"expected a file's name that ends in .png, got {text!r}")
+    return Path(text)
+
+
+if __name__ == "__main__":
+    run(main)

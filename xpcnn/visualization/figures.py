@@ -1,0 +1,42 @@
+"""From an empty figure to a file: matplotlib without pyplot, so nothing needs a display or stays open."""
+
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from xpcnn.errors import ExtraError
+from xpcnn.files import keep_former, replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def require_matplotlib() -> None:
+    """Raise ExtraError, with the command that installs it, unless matplotlib can be imported."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ExtraError(f'drawing needs matplotlib ({error}); run: pip install "xpcnn[viz]"') from error
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty white figure of so many inches.
+
+    Raises
+    ------
+    ExtraError
+        Where matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_png(figure: "Figure", path: str | PathLike[str], dots_per_inch: int = 150) -> None:
+    """Write a PNG, and keep a former file under a numbered name. The same figure makes the same bytes."""
+    keep_former(path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=dots_per_inch, metadata={"Software": None})
