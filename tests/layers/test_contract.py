@@ -1,4 +1,4 @@
-"""What every layer promises, held against every layer. A new one needs an entry in EXAMPLES, and passes or fails here."""
+"""What every layer promises, held against every layer: a new one needs an entry in EXAMPLES."""
 
 import copy
 import inspect
@@ -175,7 +175,9 @@ def test_backward_belongs_to_one_forward(backend, make, shape):
         return  # it holds nothing that could miss
     dy = outputs(layer, shape)
     name = "(" + "|".join(type(part).__name__ for _, part in layer.named_layers()) + ")"
-    missing = rf"^{name}(\(| of).*: backward\(\) called without a matching forward\(\); call the layer on x first"
+    missing = (
+        rf"^{name}(\(| of).*: backward\(\) called without a matching forward\(\); call the layer on x first"
+    )
     with pytest.raises(BackwardError, match=missing):
         layer.backward(dy)
     layer(x)

@@ -1,0 +1,56 @@
+"""The summary's numbers, by hand."""
+
+import pytest
+
+from xpcnn.errors import ShapeError
+from xpcnn.layers import BatchNorm, Conv, Pooling, Sequential
+from xpcnn.models import deep, simple
+
+
+def test_simple():
+    summary = simple().summary((1, 28, 28))
+    assert summary.parameters == 433_890
+    rows = {row.name: row for row in summary.rows}
+    assert {name: row.output_shape for name, row in rows.items()} == {
+        "0": (30, 24, 24),
+        "1": (30, 24, 24),
+        "2": (30, 12, 12),
+        "3": (4320,),
+        "4": (100,),
+        "5": (100,),
+        "6": (10,),
+    }
+    assert [row.parameters for row in summary.rows] == [30 * 25 + 30, 0, 0, 0, 4320 * 100 + 100, 0, 1010]
+    assert rows["0"].multiply_adds == 30 * 24 * 24 * 25
+    assert (rows["4"].multiply_adds, rows["6"].multiply_adds) == (432_000, 1000)
+    assert summary.multiply_adds == 432_000 + 432_000 + 1000
+
+
+def test_deep():
+    assert deep().summary((1, 28, 28)).parameters == 123_552
+
+
+def test_the_table():
+    assert Sequential(Conv(1, 2, 3, 2, rng=0), BatchNorm(2), Pooling(2)).summary((1, 9, 9)) == TABLE
+
+
+TABLE = """\
+   layer                    output shape  parameters  multiply-adds
+-------------------------------------------------------------------
+   input                       1 x 9 x 9
+0  Conv(1, 2, 3, stride=2)     2 x 4 x 4          20            288
+1  BatchNorm(2)                2 x 4 x 4           4              -
+2  Pooling(2)                  2 x 2 x 2           -              -
+-------------------------------------------------------------------
+   total                       2 x 2 x 2          24            288"""
+
+
+def test_it_is_a_string_and_shows_itself_as_one():
+    summary = Pooling(2).summary((1, 4, 4))
+    assert repr(summary) == str(summary) == summary
+    assert f"{summary}".count("\n") == 5
+
+
+def test_an_input_that_cannot_be_names_the_layer():
+    with pytest.raises(ShapeError, match=r"Conv\(1, 30, 5\): expected 1 channels, got 3 in \(3, 28, 28\)"):
+        simple().summary((3, 28, 28))
