@@ -21,6 +21,10 @@ class BackendError(XpcnnError, RuntimeError):
     """A backend that cannot run here, or an array that lives on another one."""
 
 
+class KernelError(BackendError):
+    """A kernel that does not compile, is launched wrongly, or has a fault that the simulated device found."""
+
+
 class BackwardError(XpcnnError, RuntimeError):
     """backward() without the forward() that belongs to it."""
 
