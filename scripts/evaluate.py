@@ -48,27 +48,22 @@ def main() -> int:
         require_matplotlib()
     _, metadata = read_weights(args.weights)
     model_name, dataset = (getattr(args, what) or named(what, metadata, args.weights) for what in CHOICES)
-    (images, labels), names = (
-        data.load(dataset, args.data_dir, quiet=args.quiet).test,
-        data.class_names(dataset),
-    )
+    images, labels = data.load(dataset, args.data_dir, quiet=args.quiet).test
+    names = data.class_names(dataset)
     model = models.BY_NAME[model_name](len(names), 0, input_shape=images.shape[1:])
     try:
         load_weights(model, args.weights)
     except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}: {metadata.get('model')}, trained on {metadata.get('dataset')}"
-        ) from None
+        says = " ".join(f"--{what} {metadata[what]}" for what in CHOICES if what in metadata) or "neither"
+        raise CheckpointError(f"{error}; the file says: {says}") from None
 
     with image_bar(len(images), args.quiet) as bar:
         logits = predict(
-            model,
-            images,
-            batch_size=args.batch_size,
-            progress=lambda batches: counted(bar, batches, "testing"),
+            model, images, batch_size=args.batch_size, progress=lambda feed: counted(bar, feed, "testing")
         )
     confusion = confusion_matrix(logits.argmax(axis=1), labels, len(names))
-    correct, accuracy = int(confusion.trace()), float(confusion.trace() / len(labels))
+    correct = int(confusion.trace())
+    accuracy = correct / len(labels)
 
     if not args.quiet:
         print(class_table(confusion, names), confusion_table(confusion, names), sep="\n\n", end="\n\n")
@@ -83,9 +78,8 @@ def main() -> int:
             "correct": correct, "test_accuracy": accuracy, "classes": classes, "confusion": confusion.tolist(),
         }))  # fmt: skip
     else:
-        print(
-            f"test accuracy {accuracy:.2%}: {model_name} is right on {correct:,} of {len(labels):,} images of {dataset}"
-        )
+        share = f"{correct:,} of {len(labels):,} images of {dataset}"
+        print(f"test accuracy {accuracy:.2%}: {model_name} is right on {share}")
     return 0
 
 

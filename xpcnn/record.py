@@ -45,7 +45,7 @@ class Record:
             keep_former(*self.metrics)
         for path in self.metrics:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            open(path, "a").close()
 
     def add(self, line: Mapping[str, Any], model: Layer, steps: int) -> None:
         """Write down what one epoch gave: the weights, then a line of metrics, so that every line has its weights."""

@@ -64,7 +64,7 @@ def draw_mistakes(
     """
     shown = mistakes[:limit]
     rows = max(math.ceil(len(shown) / COLUMNS), 1)
-    width, height, margin = 1.2 * COLUMNS + 0.4, 1.75 * rows + 1.0, 0.22  # inches
+    width, height, margin = 1.2 * COLUMNS + 0.4, 1.75 * rows + 1.1, 0.22  # inches
     figure = new_figure(width, height)
     for text, top, style in (
         (_heading(len(mistakes), len(images), dataset), 0.38, {"fontsize": 15, "fontweight": "bold"}),
@@ -75,7 +75,7 @@ def draw_mistakes(
         "left": margin / width,
         "right": 1 - margin / width,
         "top": 1 - 0.85 / height,
-        "bottom": 0.55 / height,
+        "bottom": 0.65 / height,
     }
     grid = figure.add_gridspec(rows, COLUMNS, wspace=0.18, hspace=0.6, **edges)
     for cell, mistake in enumerate(shown):

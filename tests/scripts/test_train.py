@@ -1,0 +1,217 @@
+"""scripts/train.py: its flags, what it prints, what it leaves on disk, and its ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from xpcnn import models
+from xpcnn.backend import probe_cupy
+from xpcnn.checkpoint import load_weights, read_weights
+from xpcnn.errors import DivergenceError
+from xpcnn.record import Record
+
+KEYS = {"model", "backend", "epochs", "train_loss", "test_accuracy", "seconds", "images_per_second"}
+
+
+def is_one_sentence(run):
+    return (
+        run.stderr.startswith("train.py: ") and run.stderr.count("\n") == 1 and "Traceback" not in run.stderr
+    )
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_json_and_quiet_leave_one_line_on_stdout_and_none_on_stderr(trained):
+    _, run = trained
+    assert (run.returncode, run.stderr, run.stdout.count("\n")) == (0, "", 1)
+    result = json.loads(run.stdout)
+    assert result.keys() == KEYS
+    assert (result["model"], result["backend"], result["epochs"]) == ("simple", "numpy", 2)
+    assert result["images_per_second"] == pytest.approx(2 * 200 / result["seconds"])
+
+
+def test_output_holds_weights_metrics_and_configuration(trained):
+    folder, run = trained
+    assert {path.name for path in (folder / "run").iterdir()} == {
+        "weights.safetensors",
+        "metrics.jsonl",
+        "config.json",
+    }
+    metrics, result = lines(folder / "run" / "metrics.jsonl"), json.loads(run.stdout)
+    assert [line["epoch"] for line in metrics] == [1, 2]
+    assert metrics[-1].items() >= {name: result[name] for name in ("train_loss", "test_accuracy")}.items()
+    assert sum(line["seconds"] for line in metrics) == pytest.approx(result["seconds"])
+    assert lines(folder / "more" / "numbers.jsonl") == metrics
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert config.items() >= {"model": "simple", "seed": 0, "limit": 200, "epochs": 2, "lr": 0.003}.items()
+    _, metadata = read_weights(folder / "run" / "weights.safetensors")
+    assert (metadata["model"], metadata["dataset"], metadata["steps"]) == ("simple", "mnist", "20")
+    assert json.loads(metadata["config"]) == config
+
+
+def test_limit_leaves_the_test_images_whole(trained):
+    _, run = trained
+    correct = json.loads(run.stdout)["test_accuracy"] * 250
+    assert correct == pytest.approx(round(correct))
+
+
+def test_one_seed_gives_equal_files_and_former_ones_are_kept(trained, train_script, tmp_path):
+    folder, _ = trained
+    arguments = ("--limit", 200, "--epochs", 2, "--batch-size", 20, "--output", "run", "--quiet")
+    assert train_script(*arguments, cwd=tmp_path).stdout.startswith("test accuracy ")
+    first = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    assert first == (folder / "run" / "weights.safetensors").read_bytes()
+
+    # the second run leaves them where they can be found, and is itself another one
+    assert train_script(*arguments, "--seed", 1, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "run" / "weights.1.safetensors").read_bytes() == first
+    assert json.loads((tmp_path / "run" / "config.1.json").read_text())["seed"] == 0
+    assert (
+        len(lines(tmp_path / "run" / "metrics.1.jsonl"))
+        == len(lines(tmp_path / "run" / "metrics.jsonl"))
+        == 2
+    )
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() != first
+
+
+@pytest.mark.slow
+def test_every_flag_arrives_and_backend_wins_over_the_environment(train_script, small_mnist, tmp_path):
+    flags = {
+        "model": "deep", "dataset": "mnist", "epochs": 1, "batch_size": 64, "optimizer": "adamw", "lr": 0.001,
+        "schedule": "cosine", "warm_up": 2, "weight_decay": 0.01, "clip_norm": 1.0, "seed": 3, "backend": "numpy",
+        "limit": 100,
+    }  # fmt: skip
+    words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
+    run = train_script(
+        *words, "--augment", "--data-dir", small_mnist, "--output", "run", cwd=tmp_path,
+        XPCNN_BACKEND="cupy", XPCNN_DATA="nowhere",
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")  # no bar either: stderr is no terminal
+    head, epoch, *_, last = run.stdout.splitlines()
+    assert head == "deep on mnist: 100 images, 123,552 parameters, backend numpy"
+    assert epoch.startswith("epoch 1/1  loss ")
+    assert last.startswith("test accuracy ")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config.items() >= (flags | {"augment": True}).items()
+    load_weights(models.deep(), tmp_path / "run" / "weights.safetensors")
+
+
+@pytest.mark.skipif(probe_cupy() is None, reason="CuPy works here")
+def test_a_backend_that_cannot_run_is_one_sentence_and_leaves_nothing(train_script, tmp_path):
+    run = train_script("--output", "run", "--json", cwd=tmp_path, XPCNN_BACKEND="cupy")
+    assert (run.returncode, run.stdout, list(tmp_path.iterdir())) == (1, "", [])
+    assert is_one_sentence(run)
+    assert "run: " in run.stderr or "set it to" in run.stderr
+
+
+@pytest.mark.parametrize("flag", ["--output", "--metrics"])
+def test_a_place_that_cannot_be_written_to_is_known_before_the_first_step(train_script, tmp_path, flag):
+    (tmp_path / "taken").write_text("mine")
+    run = train_script(flag, "taken/below", cwd=tmp_path)
+    assert run.returncode == 1
+    assert is_one_sentence(run)
+    assert "taken" in run.stderr
+    assert "epoch 1" not in run.stdout
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_data_set_that_is_not_there_is_one_sentence(train_script, tmp_path):
+    run = train_script("--data-dir", "nowhere", cwd=tmp_path)
+    assert run.returncode == 1
+    assert is_one_sentence(run)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--lr", "-1"), ("--lr", "0"), ("--lr", "nan"), ("--lr", "inf"), ("--lr", "fast"), ("--warm-up", "-1"),
+        ("--weight-decay", "-0.1"), ("--clip-norm", "0"), ("--seed", "-1"), ("--epochs", "0"), ("--limit", "0"),
+        ("--batch-size", "1.5"), ("--model", "vgg"), ("--backend", "tpu"), ("--epoch", "3"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_name_the_flag(train_script, monkeypatch, capsys, flag, value):
+    with pytest.raises(SystemExit, match="2"):
+        train_script.module(monkeypatch, flag, value).main()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert flag in last
+    assert value in last
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_sentence(train_script, tmp_path):
+    run = train_script("--lr", "1e19", "--limit", 200, "--output", "run", cwd=tmp_path)
+    assert run.returncode == 1
+    assert is_one_sentence(run)
+    assert "lower the learning rate" in run.stderr
+
+
+def test_divergence_keeps_the_weights_of_the_last_whole_epoch(train_script, monkeypatch, tmp_path):
+    script = train_script.module(monkeypatch, "--limit", 100, "--output", tmp_path / "run", "--quiet")
+    true_train = script.train
+
+    def diverging(*arguments, **options):
+        yield next(true_train(*arguments, **options))
+        raise DivergenceError("train: the loss became nan")
+
+    monkeypatch.setattr(script, "train", diverging)
+    with pytest.raises(DivergenceError, match=r"nan; the weights of epoch 1 are in .*weights\.safetensors"):
+        script.main()
+    load_weights(models.simple(), tmp_path / "run" / "weights.safetensors")
+    assert len(lines(tmp_path / "run" / "metrics.jsonl")) == 1
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_ctrl_c_in_evaluation_saves_the_weights(train_script, monkeypatch, capsys, tmp_path):
+    script = train_script.module(monkeypatch, "--limit", 100, "--epochs", 2)
+    monkeypatch.chdir(tmp_path)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "evaluate", interrupted)
+    assert script.main() == 130
+    assert capsys.readouterr().err == (
+        "train.py: interrupted after 1 of 2 steps; the weights are in interrupted.safetensors\n"
+    )
+    load_weights(models.simple(), tmp_path / "interrupted.safetensors")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
+@pytest.mark.parametrize(
+    ("output", "file"), [((), "interrupted.safetensors"), (("--output", "run"), "run/weights.safetensors")]
+)
+def test_ctrl_c_saves_the_weights(train_script, tmp_path, output, file):
+    process = subprocess.Popen(
+        train_script.command("--epochs", 100_000, "--metrics", "metrics.jsonl", *output), cwd=tmp_path,
+        env=train_script.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell ignores it
+    )  # fmt: skip
+    with process:
+        for line in process.stdout:
+            if line.startswith("epoch 2/"):
+                break
+        time.sleep(0.05)  # into the next epoch
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.startswith("train.py: interrupted after ")
+    assert stderr.endswith(f"the weights are in {file}\n")
+    load_weights(models.simple(), tmp_path / file)
+    _, metadata = read_weights(tmp_path / file)
+    assert f"interrupted after {metadata['steps']} of " in stderr
+    assert int(metadata["steps"]) >= 6
+    assert len(lines(tmp_path / "metrics.jsonl")) >= 2
+
+
+def test_ctrl_c_in_two_runs_without_output_keeps_both(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    record = Record({"model": "simple", "dataset": "mnist"})
+    record.save(models.simple(rng=0), 1)
+    first = (tmp_path / "interrupted.safetensors").read_bytes()
+    record.save(models.simple(rng=1), 2)
+    assert (tmp_path / "interrupted.1.safetensors").read_bytes() == first

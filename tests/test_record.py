@@ -1,0 +1,58 @@
+"""A run's files, and those of the run before it."""
+
+import json
+
+import pytest
+
+from xpcnn.checkpoint import load_weights, read_weights
+from xpcnn.layers import Affine
+from xpcnn.record import Record
+
+CONFIG = {"model": "simple", "dataset": "mnist", "lr": 0.1}
+
+
+@pytest.fixture
+def model(backend):
+    return Affine(2, 3, rng=0)
+
+
+def test_every_line_of_metrics_has_its_weights(model, tmp_path):
+    record = Record(CONFIG, tmp_path / "deep" / "run", tmp_path / "all.jsonl")
+    record.add({"epoch": 1}, model, 7)
+    _, metadata = read_weights(tmp_path / "deep" / "run" / "weights.safetensors")
+    assert (metadata["model"], metadata["dataset"], metadata["steps"]) == ("simple", "mnist", "7")
+    assert json.loads(metadata["config"]) == CONFIG
+    record.add({"epoch": 2}, model, 14)
+    for path in (tmp_path / "all.jsonl", tmp_path / "deep" / "run" / "metrics.jsonl"):
+        assert path.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+    load_weights(model, record.weights)
+
+
+def test_former_files_are_kept_together_under_one_number(model, tmp_path):
+    Record(CONFIG | {"lr": 1}, tmp_path)  # broke off before its first epoch: no weights
+    Record(CONFIG | {"lr": 2}, tmp_path).add({"epoch": 1}, model, 1)
+    Record(CONFIG | {"lr": 3}, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json", "metrics.jsonl",
+        "config.1.json", "metrics.1.jsonl",
+        "config.2.json", "metrics.2.jsonl", "weights.2.safetensors",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "config.2.json").read_text())["lr"] == 2
+
+
+def test_metrics_may_be_those_of_the_folder(model, tmp_path):
+    Record(CONFIG, tmp_path, tmp_path / "metrics.jsonl").add({"epoch": 1}, model, 1)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1}\n'
+
+
+def test_equal_weights_make_equal_bytes(model, tmp_path):
+    files = [Record(CONFIG, tmp_path / str(n)) for n in range(6)]
+    assert len({record.save(model, 1).read_bytes() for record in files}) == 1
+
+
+@pytest.mark.parametrize("place", [{"folder": "taken"}, {"metrics": "taken/below"}, {"metrics": "."}])
+def test_a_place_that_cannot_be_written_to_is_known_at_once(tmp_path, place):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(OSError, match=r"."):
+        Record(CONFIG, **{name: tmp_path / path for name, path in place.items()})
+    assert (tmp_path / "taken").read_text() == "mine"
