@@ -27,7 +27,7 @@ from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.record import Record
 from xpcnn.training import evaluate, train
 
-EPOCHS = {"simple": 3, "deep": 5, "lenet5": 5}
+EPOCHS, MORE_EPOCHS = {"simple": 3, "deep": 5, "lenet5": 5}, 10
 AUGMENTATION = {
     "mnist": data.RandomAffine(degrees=10, scale=0.1, shift=2),
     "fashion-mnist": data.Compose(data.Crop(2), data.Flip()),
@@ -44,7 +44,7 @@ def arguments() -> argparse.Namespace:
     add("--model", choices=models.BY_NAME, default="simple", help="network (default: %(default)s)")
     add("--dataset", choices=LOADERS, default="mnist", help="(default: %(default)s, which is built in)")
     add("--data-dir", type=Path, metavar="DIR", help="folder of the data set's files (default: $XPCNN_DATA)")
-    add("--epochs", type=whole(1), metavar="E", help=f"passes over the images (default: {epochs})")
+    add("--epochs", type=whole(1), metavar="E", help=f"passes over the images (default: {epochs}, else {MORE_EPOCHS})")
     add("--batch-size", type=whole(1), default=100, metavar="B", help="images a step (default: %(default)s)")
     add("--optimizer", choices=optimizers.BY_NAME, default="adam", help="(default: %(default)s)")
     add("--lr", type=positive, default=0.003, help="learning rate, at its highest (default: %(default)s)")
@@ -78,7 +78,7 @@ def main() -> int:
     np.seterr(over="ignore", invalid="ignore")  # train() finds a loss that is not finite, and names the step
     dataset = data.load(args.dataset, args.data_dir, quiet=args.quiet)
     images, labels = (part[: args.limit] for part in dataset.train)
-    epochs = args.epochs or EPOCHS[args.model]
+    epochs = args.epochs or EPOCHS.get(args.model, MORE_EPOCHS)
     steps = epochs * -(-len(images) // args.batch_size)
 
     rng = np.random.default_rng(args.seed)

@@ -69,3 +69,8 @@ def lecun_uniform(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
     LeCun, Bottou, Orr and Mueller, "Efficient BackProp", 1998, section 4.6.
     """
     return uniform(shape, rng, bound=math.sqrt(3 / fans(shape)[0]))
+
+
+def zeros(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
+    """Zeros, which take no time and, until written to, no memory: to count a network's parameters, or to load them."""
+    return np.zeros(shape, np.float32)

@@ -1,5 +1,7 @@
 """Losses: how wrong the model is, one number, and where its gradient begins."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from xpcnn import ops
@@ -131,3 +133,52 @@ class MeanSquaredError:
 
     def __repr__(self) -> str:
         return "MeanSquaredError()"
+
+
+class AuxiliaryCrossEntropy:
+    """The loss of a network with auxiliary heads: theirs count too, but less.
+
+        L = L(main) + weight (L(head 1) + L(head 2) + ...)        each L a SoftmaxCrossEntropy
+
+    It takes the list that `layers.Auxiliary` gives in training, and backward() gives it the list that it wants.
+    In evaluation there is one output and no list: then it is SoftmaxCrossEntropy.
+
+    Parameters
+    ----------
+    weight : float
+        0.3 in the paper.
+
+    Raises
+    ------
+    As SoftmaxCrossEntropy does.
+
+    References
+    ----------
+    Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, section 5.
+    """
+
+    def __init__(self, weight: float = 0.3) -> None:
+        self.weight = weight
+        self._losses: list[SoftmaxCrossEntropy] | None = None
+
+    def __call__(self, outputs: Array | Sequence[Array], labels: Array) -> Array:
+        listed = isinstance(outputs, (list, tuple))
+        main, *sides = outputs if listed else [outputs]
+        self._listed, self._losses = listed, [SoftmaxCrossEntropy() for _ in (main, *sides)]
+        loss, *others = [
+            criterion(y, labels) for criterion, y in zip(self._losses, (main, *sides), strict=True)
+        ]
+        return loss + self.weight * sum(others) if others else loss
+
+    def backward(self) -> Array | list[Array]:
+        """Return dL/d(output) for each output, the main one first: a list if a list was given."""
+        if self._losses is None:
+            raise BackwardError(
+                f"{self}: backward() called without a loss; call criterion(outputs, labels) first"
+            )
+        losses, self._losses = self._losses, None
+        main, *sides = [criterion.backward() for criterion in losses]
+        return [main, *(self.weight * dy for dy in sides)] if self._listed else main
+
+    def __repr__(self) -> str:
+        return f"AuxiliaryCrossEntropy(weight={self.weight})"

@@ -14,7 +14,9 @@ from xpcnn.errors import BackwardError
 from xpcnn.gradient_check import gradient_check
 from xpcnn.layers import (
     Affine,
+    Auxiliary,
     BatchNorm,
+    ChannelScale,
     Conv,
     Dropout,
     Flatten,
@@ -22,8 +24,11 @@ from xpcnn.layers import (
     Identity,
     Layer,
     LocalResponseNorm,
+    PadChannels,
     Parallel,
+    PartialConv,
     Pooling,
+    RadialBasis,
     ReLU,
     Residual,
     Sequential,
@@ -38,8 +43,10 @@ ODD = {"stride": (2, 1), "padding": ((0, 2), (1, 0)), "dilation": (1, 2)}
 EXAMPLES = [  # (a function that makes the layer, the shape of an input)
     (lambda: Affine(5, 3, rng=0), (4, 5)),
     (lambda: Affine(5, 3, bias=False, rng=0), (2, 1, 3, 5)),
+    (lambda: Auxiliary([Conv(4, 2, 3, rng=0)], []), IMAGES),  # with heads: test_auxiliary.py
     (lambda: BatchNorm(4), (3, 4)),
     (lambda: BatchNorm(4, eps=1e-3, momentum=0.3), IMAGES),
+    (lambda: ChannelScale(4), IMAGES),
     (lambda: Conv(4, 6, 3, rng=0), IMAGES),
     (lambda: Conv(4, 6, (3, 2), **ODD, groups=2, rng=0), IMAGES),
     (lambda: Conv(5, 4, 3, 2, "same", bias=False, data_format="NHWC", rng=0), IMAGES),
@@ -51,12 +58,15 @@ EXAMPLES = [  # (a function that makes the layer, the shape of an input)
     (lambda: Identity(), (3, 2)),
     (lambda: LocalResponseNorm(3, alpha=0.5, k=2.0), IMAGES),
     (lambda: LocalResponseNorm(2, beta=0.5), (3, 4)),
+    (lambda: PadChannels(3), IMAGES),
     (lambda: Parallel(Conv(4, 2, 1, rng=0), Conv(4, 3, 3, padding=1, rng=1), Pooling(3, 1, 1)), IMAGES),
     (lambda: Parallel(Affine(5, 2, rng=0), Identity()), (4, 5)),
+    (lambda: PartialConv(4, [(0, 1), (3,), (0, 1, 2, 3)], (3, 2), 2, 1, rng=0), IMAGES),
     (lambda: Pooling(2), IMAGES),
     (lambda: Pooling(3, 2, ((1, 0), (0, 1)), rounding="ceil"), IMAGES),
     (lambda: Pooling((3, 2), 2, "same", "average"), IMAGES),
     (lambda: Pooling(3, 2, 1, "average", "ceil", count_include_pad=True), IMAGES),
+    (lambda: RadialBasis(5, 3, rng=0), (4, 5)),
     (lambda: ReLU(), IMAGES),
     (lambda: Residual(Conv(4, 4, 3, padding="same", rng=0)), IMAGES),
     (lambda: Residual(Sequential(BatchNorm(4), Tanh(), Conv(4, 2, 2, 2, rng=0)), Conv(4, 2, 2, 2, rng=1)), IMAGES),
@@ -123,7 +133,8 @@ def test_gradients_are_those_of_central_differences(backend, make, shape, traini
     layer = make().train(training)
     for _, buffer in layer.named_buffers():  # running statistics that are not 0 and 1
         if buffer.data.dtype.kind == "f":
-            buffer.data = buffer.data + upload(np.linspace(0.1, 0.5, buffer.data.size, dtype=np.float32))
+            shift = np.linspace(0.1, 0.5, buffer.data.size, dtype=np.float32)
+            buffer.data = buffer.data + upload(shift.reshape(buffer.data.shape))
     errors = gradient_check(layer, inputs(shape, "float64"), samples=30)
     assert set(errors) == {"x", *dict(layer.named_parameters())}
     assert max(errors.values()) < 1e-6, errors
@@ -220,7 +231,7 @@ def test_the_repr_makes_an_equal_layer(make, shape):
             for part in (one, other)
         ]
         for settings in held:
-            for by_chance in ("key", "layers", "branches"):
+            for by_chance in ("key", "layers", "branches", "trunk"):
                 settings.pop(by_chance, None)
         assert held[0] == held[1]
 

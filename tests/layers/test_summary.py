@@ -2,6 +2,7 @@
 
 import pytest
 
+from xpcnn import models
 from xpcnn.errors import ShapeError
 from xpcnn.layers import BatchNorm, Conv, Pooling, Sequential
 from xpcnn.models import deep, simple
@@ -43,6 +44,17 @@ TABLE = """\
 2  Pooling(2)                  2 x 2 x 2           -              -
 -------------------------------------------------------------------
    total                       2 x 2 x 2          24            288"""
+
+
+def test_depth_opens_containers_so_far_and_no_further():
+    model = models.resnet18(width=1 / 16)
+    whole, stages = model.summary((3, 64, 64)), model.summary((3, 64, 64), depth=1)
+    assert [row.name for row in stages.rows][4:] == ["layer1", "layer2", "layer3", "layer4", "avgpool", "fc"]
+    assert stages.rows[5].layer.startswith("Sequential of ")
+    assert stages.rows[5].output_shape == (8, 8, 8)
+    assert (stages.parameters, stages.multiply_adds) == (whole.parameters, whole.multiply_adds)
+    assert sum(row.parameters for row in stages.rows) == stages.parameters
+    assert "layer2.0.residual.body.conv1" in {row.name for row in whole.rows}
 
 
 def test_it_is_a_string_and_shows_itself_as_one():

@@ -2,19 +2,25 @@
 
 from xpcnn.layers.activation import ReLU, Sigmoid, Tanh
 from xpcnn.layers.affine import Affine
+from xpcnn.layers.auxiliary import Auxiliary
 from xpcnn.layers.base import Buffer, Layer, Parameter, no_grad
+from xpcnn.layers.channels import ChannelScale, PadChannels
 from xpcnn.layers.containers import Parallel, Residual, Sequential
 from xpcnn.layers.conv import Conv
 from xpcnn.layers.dropout import Dropout
 from xpcnn.layers.normalization import BatchNorm, LocalResponseNorm
+from xpcnn.layers.partial import PartialConv
 from xpcnn.layers.pooling import GlobalAveragePooling, Pooling
+from xpcnn.layers.radial import RadialBasis
 from xpcnn.layers.reshape import Flatten, Identity
 from xpcnn.layers.softmax import Softmax
 
 __all__ = [
     "Affine",
+    "Auxiliary",
     "BatchNorm",
     "Buffer",
+    "ChannelScale",
     "Conv",
     "Dropout",
     "Flatten",
@@ -22,9 +28,12 @@ __all__ = [
     "Identity",
     "Layer",
     "LocalResponseNorm",
+    "PadChannels",
     "Parallel",
     "Parameter",
+    "PartialConv",
     "Pooling",
+    "RadialBasis",
     "ReLU",
     "Residual",
     "Sequential",

@@ -141,9 +141,12 @@ class Layer:
         """Yield (dotted name, layer, input shape) for every layer that is not a container, in forward order."""
         yield name, self, input_shape
 
-    def summary(self, input_shape: Shape) -> Summary:
-        """Return a table of output shapes, parameters and multiply-adds for one sample of `input_shape`."""
-        return Summary.of(self, tuple(input_shape))
+    def summary(self, input_shape: Shape, depth: int | None = None) -> Summary:
+        """Return a table of output shapes, parameters and multiply-adds for one sample of `input_shape`.
+
+        With `depth` it opens containers so many levels deep and no further: 1 shows a residual network's stages.
+        """
+        return Summary.of(self, tuple(input_shape), depth)
 
     # ---- parameters, buffers, layers within layers --------------------------------------------------
 

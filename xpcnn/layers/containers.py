@@ -16,8 +16,14 @@ from xpcnn.layers.reshape import Identity
 class Container(Layer):
     """What containers share: how they show themselves, in full (repr) and in an error message (str)."""
 
+    names: tuple[str, ...] = ()
+    """Of the layers inside, where the caller gives them."""
+
     def __repr__(self) -> str:
-        inside = "".join(f"{child!r},\n" for _, child in self.children())
+        inside = "".join(
+            f"{name + '=' if name in self.names and not name.isdecimal() else ''}{child!r},\n"
+            for name, child in self.children()
+        )
         return f"{type(self).__name__}(" + (f"\n{textwrap.indent(inside, '    ')}" if inside else "") + ")"
 
     def _only_layers(self, *layers: Layer) -> tuple[Layer, ...]:
@@ -41,17 +47,21 @@ class Sequential(Container):
     Parameters
     ----------
     *layers : Layer
+        Known by their number.
+    **named : Layer
+        Known by their name, which then begins those of their parameters.
 
     Examples
     --------
     >>> from xpcnn.layers import Affine, ReLU
-    >>> model = Sequential(Affine(4, 3), ReLU(), Affine(3, 2))
+    >>> model = Sequential(Affine(4, 3), ReLU(), last=Affine(3, 2))
     >>> [name for name, _ in model.named_parameters()]
-    ['0.weight', '0.bias', '2.weight', '2.bias']
+    ['0.weight', '0.bias', 'last.weight', 'last.bias']
     """
 
-    def __init__(self, *layers: Layer) -> None:
-        self.layers = self._only_layers(*layers)
+    def __init__(self, *layers: Layer, **named: Layer) -> None:
+        self.layers = self._only_layers(*layers, *named.values())
+        self.names = _names(layers, named)
 
     def forward(self, x: Array) -> Array:
         for layer in self.layers:
@@ -74,7 +84,7 @@ class Sequential(Container):
             input_shape = layer.output_shape(input_shape)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        return ((str(index), layer) for index, layer in enumerate(self.layers))
+        return zip(self.names, self.layers, strict=True)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -84,7 +94,11 @@ class Sequential(Container):
 
     def __getitem__(self, index: int | slice) -> Layer:
         """Return a layer, or with a slice a Sequential that shares its layers with this one."""
-        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+        if not isinstance(index, slice):
+            return self.layers[index]
+        named = dict(list(self.children())[index])
+        numbered = [named.pop(name) for name in list(named) if name.isdecimal()]
+        return Sequential(*numbered, **named)
 
 
 class Residual(Container):
@@ -140,7 +154,8 @@ class Parallel(Container):
 
     Parameters
     ----------
-    *branches : Layer
+    *branches, **named : Layer
+        Known by their number or their name.
 
     Raises
     ------
@@ -152,12 +167,13 @@ class Parallel(Container):
     The Inception module: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, figure 2.
     """
 
-    def __init__(self, *branches: Layer) -> None:
-        if not branches:
+    def __init__(self, *branches: Layer, **named: Layer) -> None:
+        if not branches and not named:
             raise ShapeError(
                 "Parallel: expected at least one branch, got none; pass Parallel(Conv(...), ...)"
             )
-        self.branches = self._only_layers(*branches)
+        self.branches = self._only_layers(*branches, *named.values())
+        self.names = _names(branches, named)
 
     def forward(self, x: Array) -> Array:
         outputs = [branch.forward(x) for branch in self.branches]
@@ -184,7 +200,7 @@ class Parallel(Container):
             yield from layer.walk(input_shape, f"{name}.{child}" if name else child)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        return ((str(index), branch) for index, branch in enumerate(self.branches))
+        return zip(self.names, self.branches, strict=True)
 
     def _check(self, shapes: list[Shape]) -> None:
         if any(shape[1:] != shapes[0][1:] for shape in shapes):
@@ -192,3 +208,7 @@ class Parallel(Container):
                 f"Parallel: branches give {', '.join(str(tuple(shape)) for shape in shapes)}; only channels may "
                 "differ: pass padding='same' and equal strides"
             )
+
+
+def _names(numbered: tuple[Layer, ...], named: dict[str, Layer]) -> tuple[str, ...]:
+    return (*map(str, range(len(numbered))), *named)

@@ -31,17 +31,23 @@ class Summary(str):
     multiply_adds: int
 
     @classmethod
-    def of(cls, model: "Layer", input_shape: tuple[int, ...]) -> Self:
-        """Measure every layer of a model for one sample of `input_shape`."""
+    def of(cls, model: "Layer", input_shape: tuple[int, ...], depth: int | None = None) -> Self:
+        """Measure every layer of a model for one sample of `input_shape`; of containers `depth` deep, the whole."""
+        layers = dict(model.named_layers())
+        first: dict[str, tuple[int, ...]] = {}
+        for name, _, shape in model.walk(input_shape):
+            first.setdefault(
+                ".".join(name.split(".")[:depth]), shape
+            )  # a container sees what its first layer sees
         rows = [
             Row(
                 name,
-                str(layer),
-                layer.output_shape(shape),
-                sum(parameter.data.size for parameter in layer.parameters()),
-                layer.multiply_adds(shape),
+                str(layers[name]),
+                layers[name].output_shape(shape),
+                sum(parameter.data.size for parameter in layers[name].parameters()),
+                layers[name].multiply_adds(shape),
             )
-            for name, layer, shape in model.walk(input_shape)
+            for name, shape in first.items()
         ]
         parameters = sum(parameter.data.size for parameter in model.parameters())
         multiply_adds = sum(row.multiply_adds for row in rows)

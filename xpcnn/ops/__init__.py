@@ -2,6 +2,7 @@
 
 from xpcnn.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward
 from xpcnn.ops.affine import affine, affine_backward
+from xpcnn.ops.channels import channel_scale, channel_scale_backward, pad_channels
 from xpcnn.ops.conv import conv, conv_backward
 from xpcnn.ops.dropout import keep_mask
 from xpcnn.ops.normalization import (
@@ -12,15 +13,18 @@ from xpcnn.ops.normalization import (
     local_response_norm_backward,
 )
 from xpcnn.ops.pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
+from xpcnn.ops.radial import radial_basis, radial_basis_backward
 from xpcnn.ops.softmax import (
     softmax,
     softmax_backward,
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from xpcnn.ops.update import adam_update, momentum_update, sgd_update
 from xpcnn.ops.windows import col2im, im2col
 
 __all__ = [
+    "adam_update",
     "affine",
     "affine_backward",
     "average_pool",
@@ -28,6 +32,8 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "batch_statistics",
+    "channel_scale",
+    "channel_scale_backward",
     "col2im",
     "conv",
     "conv_backward",
@@ -37,8 +43,13 @@ __all__ = [
     "local_response_norm_backward",
     "max_pool",
     "max_pool_backward",
+    "pad_channels",
+    "radial_basis",
+    "radial_basis_backward",
+    "momentum_update",
     "relu",
     "relu_backward",
+    "sgd_update",
     "sigmoid",
     "sigmoid_backward",
     "softmax",

@@ -1,0 +1,53 @@
+"""What the larger networks have in common: their options, and the two sums behind them."""
+
+import math
+from typing import TypedDict
+
+from xpcnn.errors import ShapeError
+from xpcnn.initializers import Initializer
+from xpcnn.layers import Layer
+
+
+class Options(TypedDict, total=False):
+    """Keywords of every network of this folder that has a width.
+
+    Attributes
+    ----------
+    input_shape : (channels, height, width)
+        Of one image. A classifier of affine layers is built to match; a network that halves its images more
+        often than they can be halved is a ShapeError.
+    width : float
+        Multiplies every number of channels and of hidden units: 1 is the paper's network, 1/16 is for tests.
+    initializer : function of (shape, rng)
+        Draws the weights; `xpcnn.initializers.zeros` is for counting them.
+    """
+
+    input_shape: tuple[int, int, int]
+    width: float
+    initializer: Initializer
+
+
+def scaled(channels: int, width: float, multiple: int = 1) -> int:
+    """Return width times as many channels, rounded to a multiple, at least one.
+
+    >>> scaled(64, 1 / 16), scaled(96, 1 / 64, multiple=2)
+    (4, 2)
+    """
+    return max(1, round(channels * width / multiple)) * multiple
+
+
+def flat_size(features: Layer, input_shape: tuple[int, int, int], name: str) -> int:
+    """Return how many numbers `features` makes of one image.
+
+    Raises
+    ------
+    ShapeError
+        If the images are too small for the network called `name`.
+    """
+    try:
+        return math.prod(features.output_shape(input_shape))
+    except ShapeError as error:
+        raise ShapeError(
+            f"{name} does not fit images of {tuple(input_shape)} ({error}); pass larger images, (3, 224, 224) for "
+            "instance, or take a network for small ones: simple, deep, lenet5 or resnet20"
+        ) from error

@@ -1,0 +1,48 @@
+"""What an optimizer does to its flat buffers, in place: as ops, so that a backend can do it in one launch.
+
+theta are the parameters, g the gradients, lr the learning rate; only here are arguments written to.
+"""
+
+import math
+
+from xpcnn.backend import Array, accelerated, xp
+
+
+@accelerated
+def sgd_update(theta: Array, g: Array, lr: float) -> None:
+    """theta -= lr g."""
+    theta -= lr * g
+
+
+@accelerated
+def momentum_update(theta: Array, g: Array, velocity: Array, lr: float, momentum: float) -> None:
+    """v = momentum v - lr g;  theta += v."""
+    velocity *= momentum
+    velocity -= lr * g
+    theta += velocity
+
+
+@accelerated
+def adam_update(
+    theta: Array,
+    g: Array,
+    mean: Array,
+    squares: Array,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    t: int,
+) -> None:
+    """Step t, counted from 1, of Adam; both corrections for beginning at zero are in the step and in eps.
+
+    m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
+    theta -= lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+    """
+    beta1, beta2 = betas
+    mean *= beta1
+    mean += (1 - beta1) * g
+    squares *= beta2
+    squares += (1 - beta2) * g * g
+    correction = math.sqrt(1 - beta2**t)
+    step = lr * correction / (1 - beta1**t)
+    theta -= step * mean / (xp.sqrt(squares) + eps * correction)
