@@ -1,0 +1,14 @@
+"""A device in the host's memory: CuPy's arrays and rules without a GPU, for tests and for students.
+
+`XPCNN_BACKEND=simulated` runs the code that would run on CuPy. Whatever CuPy refuses is refused here, and what
+it does quietly and slowly (waiting for the device, copying to and from it) is counted by `ledger`, forbidden by
+`capturing`. docs/simulated.md tells how to use it, what it proves and what it does not.
+"""
+
+from xpcnn.simulated.array import ndarray
+from xpcnn.simulated.dtypes import dtype_ledger
+from xpcnn.simulated.events import capturing
+from xpcnn.simulated.ledger import Ledger, ledger
+from xpcnn.simulated.namespace import stand_in
+
+__all__ = ["Ledger", "capturing", "dtype_ledger", "ledger", "ndarray", "stand_in"]

@@ -1,0 +1,21 @@
+"""Which line of the program asked the device for something."""
+
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+PASSED_THROUGH = (str(PACKAGE / "simulated"), str(PACKAGE / "backend.py"))
+"""Not the cause of anything: the simulation itself, and `to_device` and its like, which do as they are told."""
+
+
+def call_site() -> str:
+    """Return "folder/file.py:line" of the innermost frame that is neither the simulation's nor a library's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((*PASSED_THROUGH, "<")) and "/numpy/" not in file:
+            break
+        frame = frame.f_back
+    path = Path(frame.f_code.co_filename)
+    shown = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else Path(path.parent.name, path.name)
+    return f"{shown.as_posix()}:{frame.f_lineno}"

@@ -1,0 +1,123 @@
+"""The ledger: what a piece of a program asked of the device, by kind, call and line.
+
+A launch costs microseconds of the host, an allocation a look into the memory pool, a copy between host and
+device the time that the bus takes; a synchronisation lets the host wait for everything queued before.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, get_args
+
+from xpcnn.simulated.call_site import call_site
+from xpcnn.simulated.events import Kind, listening
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Entry(NamedTuple):
+    """A kind of event, the call that caused it, and the line that called."""
+
+    kind: Kind
+    call: str
+    site: str
+
+
+class Ledger:
+    """Counts of events; `entries` is a Counter of Entry, the attributes are totals of a kind.
+
+    A download waits for the device, so it is counted as a synchronisation too. An array function counts as one
+    launch (CuPy's `pad`, for instance, makes several), a view as none.
+    """
+
+    def __init__(self) -> None:
+        self.entries: Counter[Entry] = Counter()
+
+    @property
+    def launches(self) -> int:
+        """Kernels launched."""
+        return self.total("launch")
+
+    @property
+    def allocations(self) -> int:
+        """Arrays allocated, from a pool in CuPy."""
+        return self.total("allocation")
+
+    @property
+    def uploads(self) -> int:
+        """Copies from the host to the device."""
+        return self.total("upload")
+
+    @property
+    def downloads(self) -> int:
+        """Copies from the device to the host."""
+        return self.total("download")
+
+    @property
+    def synchronisations(self) -> int:
+        """Times the host waited for the device."""
+        return self.total("synchronisation")
+
+    def total(self, kind: Kind) -> int:
+        """Return the number of events of a kind."""
+        return sum(count for entry, count in self.entries.items() if entry.kind == kind)
+
+    def calls(self, kind: Kind) -> dict[tuple[str, str], int]:
+        """Return how often each (call, line) caused an event of a kind."""
+        return {(entry.call, entry.site): n for entry, n in self.entries.items() if entry.kind == kind}
+
+    def count(self, kind: Kind, call: str) -> None:
+        """Enter an event, at the line that calls."""
+        self.entries[Entry(kind, call, call_site())] += 1
+
+    def clear(self) -> None:
+        """Begin again."""
+        self.entries.clear()
+
+    def __str__(self) -> str:
+        """A table, a line of the program a row, in the order of the program's files, and the totals."""
+        sites: dict[str, Counter[Kind]] = {}
+        calls: dict[str, set[str]] = {}
+        for (kind, call, site), number in self.entries.items():
+            sites.setdefault(site, Counter())[kind] += number
+            calls.setdefault(site, set()).add(call)
+        rows = [
+            (site, *(str(sites[site][kind] or ".") for kind in KINDS), ", ".join(sorted(calls[site])))
+            for site in sorted(sites, key=_by_file_and_line)
+        ]
+        rows = [("line", *KINDS, "calls"), *rows, ("total", *(str(self.total(kind)) for kind in KINDS), "")]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join((row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1])).rstrip()
+            for row in rows
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join((lines[0], rule, *lines[1:-1], rule, lines[-1]))
+
+    def __repr__(self) -> str:
+        return f"Ledger({', '.join(f'{kind}={self.total(kind)}' for kind in KINDS)})"
+
+
+@contextmanager
+def ledger() -> Iterator[Ledger]:
+    """Count inside the ``with`` block what is asked of the simulated device; blocks may be nested.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpcnn.simulated import ndarray
+    >>> x = ndarray(np.ones(3, np.float32))
+    >>> with ledger() as counts:
+    ...     y = x * 2 + 1
+    ...     number = float(y[0])
+    >>> counts.launches, counts.allocations, counts.uploads, counts.downloads, counts.synchronisations
+    (2, 2, 0, 1, 1)
+    """
+    counts = Ledger()
+    with listening(counts.count):
+        yield counts
+
+
+def _by_file_and_line(site: str) -> tuple[str, int]:
+    file, _, line = site.rpartition(":")
+    return file, int(line)

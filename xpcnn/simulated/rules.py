@@ -1,0 +1,190 @@
+"""Rules written by hand: functions whose CuPy signature hides the truth, or that do another thing than NumPy's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib import stride_tricks
+
+from xpcnn.simulated.array import ndarray
+from xpcnn.simulated.events import CUBLAS, emit, emit_dtype, forbid
+from xpcnn.simulated.guard import Host, OnDevice, arrays_in, refuse_sequence, to_hosts, to_hosts_by_name
+from xpcnn.simulated.results import on_device
+
+RULES: dict[str, Callable[..., Any]] = {}
+"""By CuPy's dotted name; the arguments already bind CuPy's signature."""
+
+
+def rule(path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function into RULES under CuPy's name for it."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        RULES[path] = function
+        return function
+
+    return enter
+
+
+# ---- between host and device ------------------------------------------------------------------------------
+
+
+@rule("asarray")
+@rule("asanyarray")
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, blocking: bool = False
+) -> ndarray:
+    """Return an array of the device as it is, and upload anything else."""
+    if isinstance(a, ndarray):
+        converted: ndarray = a.astype(a.dtype if dtype is None else dtype, order or "K", copy=bool(copy))
+        return converted
+    return _upload(a, dtype, order)
+
+
+@rule("array")
+def array(
+    obj: Any, dtype: Any = None, copy: Any = True, order: Any = "K", subok: bool = False, ndmin: int = 0,
+    *, blocking: bool = False,
+) -> ndarray:  # fmt: skip
+    """Return a copy on the device."""
+    made: ndarray = asarray(obj, dtype, order, copy=copy)
+    return made[(None,) * (ndmin - made.ndim)] if made.ndim < ndmin else made
+
+
+@rule("ascontiguousarray")
+def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
+    """Return an array of the device in C order; the array itself if it has that."""
+    host = to_hosts(a, "ascontiguousarray")
+    refuse_sequence(a, "ascontiguousarray")
+    made: ndarray = on_device(np.asarray(host, dtype, order="C"), "ascontiguousarray", arrays_in(a))
+    return made
+
+
+@rule("asnumpy")
+def asnumpy(a: Any, stream: Any = None, order: Any = "C", out: Any = None, *, blocking: bool = True) -> Host:
+    """Download an array of the device; convert anything else on the host."""
+    if isinstance(a, ndarray):
+        return a.get(stream, order, out, blocking)
+    return np.asarray(a, order=order)
+
+
+@rule("get_array_module")
+def get_array_module(*args: Any) -> Any:
+    """Return this module if there is an array of the device among the arguments, else NumPy."""
+    from xpcnn.simulated.namespace import stand_in
+
+    return stand_in if any(isinstance(argument, OnDevice) for argument in args) else np
+
+
+@rule("is_available")
+def is_available() -> bool:
+    """Return True: this device is always there."""
+    return True
+
+
+def _upload(value: Any, dtype: Any, order: Any) -> ndarray:
+    if arrays_in(value):
+        raise TypeError("array: a list of device arrays; use xp.stack, which says what it does")
+    emit("upload", "asarray")
+    emit("allocation", "asarray")
+    host = np.array(value, dtype)
+    if host.dtype.kind not in "biufc":
+        raise ValueError(f"Unsupported dtype {host.dtype}")
+    fortran = order == "F" or (order in (None, "K", "A") and host.flags.fnc)
+    return ndarray(np.asarray(host, order="F" if fortran else "C"))
+
+
+# ---- memory with nothing in it ----------------------------------------------------------------------------
+
+
+@rule("empty")
+def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
+    """Return new memory filled with poison: NaN, or the integer of which every bit is set."""
+    return _poisoned(np.empty(shape, dtype, order), "empty")
+
+
+@rule("empty_like")
+def empty_like(
+    prototype: ndarray, dtype: Any = None, order: Any = "K", subok: Any = None, shape: Any = None
+) -> ndarray:
+    """Return poisoned memory like another array's."""
+    host = to_hosts(prototype, "empty_like")
+    return _poisoned(np.empty_like(host, dtype, order, shape=shape), "empty_like")
+
+
+def _poisoned(host: Host, call: str) -> ndarray:
+    if host.dtype == bool:
+        host.fill(True)
+    else:
+        host.fill(np.full(1, -1, f"i{host.itemsize}").view(host.dtype)[0] if host.itemsize <= 8 else np.nan)
+    emit("allocation", call)
+    emit_dtype(call, host.dtype)
+    return ndarray(host)
+
+
+# ---- what the signature hides -----------------------------------------------------------------------------
+
+
+@rule("einsum")
+def einsum(*operands: Any, **kwargs: Any) -> Any:
+    """Return NumPy's einsum; of the keywords CuPy knows dtype and optimize only. Products go through cuBLAS."""
+    if unknown := set(kwargs) - {"dtype", "optimize"}:
+        raise TypeError(
+            f"einsum: Did not understand the following kwargs: {sorted(unknown)}; CuPy has dtype, optimize"
+        )
+    forbid("einsum", CUBLAS)
+    return on_device(np.einsum(*to_hosts(operands, "einsum"), **kwargs), "einsum", arrays_in(operands))
+
+
+PAD_KEYWORDS = {
+    "constant": {"constant_values"}, "edge": set(), "empty": set(), "linear_ramp": {"end_values"},
+    "maximum": {"stat_length"}, "mean": {"stat_length"}, "minimum": {"stat_length"},
+    "reflect": {"reflect_type"}, "symmetric": {"reflect_type"}, "wrap": set(),
+}  # fmt: skip
+
+
+@rule("pad")
+def pad(array: ndarray, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
+    """Return NumPy's pad; CuPy has no mode "median", and takes no arrays for widths and values."""
+    if isinstance(mode, str) and mode not in PAD_KEYWORDS:
+        raise ValueError(f"pad: mode '{mode}' is not supported by CuPy")
+    if isinstance(mode, str) and (unknown := set(kwargs) - PAD_KEYWORDS[mode]):
+        raise ValueError(f"pad: unsupported keyword arguments for mode '{mode}': {unknown}")
+    if arrays_in((pad_width, kwargs)):
+        raise TypeError("pad: widths and values are numbers of the host's; you cannot specify cupy.ndarray")
+    refuse_sequence(array, "pad")
+    host = to_hosts(array, "pad")
+    padded = np.pad(host, pad_width, mode, **to_hosts_by_name(kwargs, "pad"))
+    return on_device(padded, "pad", [], keeps_order=True)
+
+
+@rule("meshgrid")
+def meshgrid(*xi: Any, **kwargs: Any) -> Any:
+    """Return NumPy's meshgrid, as a list."""
+    if unknown := set(kwargs) - {"copy", "sparse", "indexing"}:
+        raise TypeError(f"meshgrid() got an unexpected keyword argument {sorted(unknown)}")
+    return on_device(list(np.meshgrid(*to_hosts(xi, "meshgrid"), **kwargs)), "meshgrid", arrays_in(xi))
+
+
+# ---- views where one element stands for many --------------------------------------------------------------
+
+
+@rule("lib.stride_tricks.sliding_window_view")
+def sliding_window_view(
+    x: ndarray, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
+) -> ndarray:
+    """Return every window, a view that must not be written to; CuPy lets it happen."""
+    return ndarray(stride_tricks.sliding_window_view(to_hosts(x, "sliding_window_view"), window_shape, axis))
+
+
+@rule("lib.stride_tricks.as_strided")
+def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
+    """Return the same memory under other strides, not to be written to; and within bounds, which CuPy never checks."""
+    host = to_hosts(x, "as_strided")
+    shape, strides = host.shape if shape is None else shape, host.strides if strides is None else strides
+    reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    owned = sum((length - 1) * stride for length, stride in zip(host.shape, host.strides, strict=True))
+    if any(stride < 0 for stride in (*strides, *host.strides)) or (0 not in shape and reach > owned):
+        raise ValueError(
+            f"as_strided: shape {shape} with strides {strides} reaches beyond the array; CuPy would read on"
+        )
+    return ndarray(stride_tricks.as_strided(host, shape, strides, writeable=False))
