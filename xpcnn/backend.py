@@ -19,12 +19,12 @@ import numpy as np
 from xpcnn.errors import BackendError, DtypeError
 
 Array: TypeAlias = Any
-"""An array of the active backend: numpy.ndarray or cupy.ndarray."""
+"""An array of the active backend: numpy.ndarray, cupy.ndarray or simulated.ndarray."""
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
-NAMES = ("numpy", "cupy", "auto")
+NAMES = ("numpy", "cupy", "simulated", "auto")
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,26 @@ def _cupy() -> Backend:
     )
 
 
+def _simulated() -> Backend:
+    from xpcnn import kernels, simulated
+    from xpcnn.simulated.judge import why_no_judge
+
+    why_not = why_no_judge()
+    if why_not is not None:
+        raise BackendError(f"XPCNN_BACKEND=simulated cannot run here: {why_not}")
+    module = simulated.stand_in
+    return Backend(
+        name="simulated",
+        module=module,
+        ndarray=simulated.ndarray,
+        upload=module.asarray,
+        download=module.asnumpy,
+        synchronize=lambda: module.cuda.get_current_stream().synchronize(),
+        asynchronous=True,
+        kernels=kernels.load("simulated"),
+    )
+
+
 def probe_cupy() -> str | None:
     """Compile a kernel and multiply a small matrix with CuPy; return what is missing, or None if it works.
 
@@ -125,7 +145,9 @@ def _auto() -> Backend:
     return chosen
 
 
-_OPENERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "cupy": _cupy, "auto": _auto}
+_OPENERS: dict[str, Callable[[], Backend]] = {
+    "numpy": _numpy, "cupy": _cupy, "simulated": _simulated, "auto": _auto,
+}  # fmt: skip
 _active: Backend | None = None
 
 
@@ -142,7 +164,7 @@ def active_backend() -> Backend:
 
 
 def set_backend(name: str) -> Backend:
-    """Make `name` the active backend: "numpy", "cupy", or "auto" (CuPy where it works, and it says which).
+    """Make `name` the active backend: "numpy", "cupy", "simulated", or "auto" (CuPy where it works, and it says which).
 
     Raises
     ------
