@@ -6,8 +6,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from xpcnn.backend import probe_cupy, use_backend
+from xpcnn.simulated.judge import why_no_judge
 
-BACKENDS = {"numpy": None, "cupy": probe_cupy()}  # by name: why it cannot run here, or None
+# by name: why it cannot run here, or None
+BACKENDS = {"numpy": None, "simulated": why_no_judge(), "cupy": probe_cupy()}
 
 settings.register_profile(
     "xpcnn",
@@ -32,7 +34,7 @@ def _begin_on_numpy():
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=() if name == "numpy" else pytest.mark.gpu)
+        pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ())
         for name, why_not in BACKENDS.items()
         if why_not is None
     ]
