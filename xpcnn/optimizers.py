@@ -9,6 +9,7 @@ import inspect
 import math
 from collections.abc import Iterable
 
+from xpcnn import ops
 from xpcnn.backend import Array, xp
 from xpcnn.errors import HyperparameterError, ShapeError
 from xpcnn.layers.base import Parameter
@@ -121,7 +122,7 @@ class SGD(Optimizer):
     """theta -= lr g. Robbins and Monro, 1951."""
 
     def update(self, theta: Array, g: Array) -> None:
-        theta -= self.lr * g
+        ops.sgd_update(theta, g, self.lr)
 
 
 class Momentum(Optimizer):
@@ -142,10 +143,7 @@ class Momentum(Optimizer):
         self.momentum = self._in_range("momentum", momentum, 1)
 
     def update(self, theta: Array, g: Array) -> None:
-        velocity = self.state["velocity"]
-        velocity *= self.momentum
-        velocity -= self.lr * g
-        theta += velocity
+        ops.momentum_update(theta, g, self.state["velocity"], self.lr, self.momentum)
 
 
 class Nesterov(Momentum):
@@ -241,14 +239,8 @@ class Adam(Optimizer):
         self.betas = betas
 
     def update(self, theta: Array, g: Array) -> None:
-        (beta1, beta2), mean, squares = self.betas, self.state["mean"], self.state["squares"]
-        mean *= beta1
-        mean += (1 - beta1) * g
-        squares *= beta2
-        squares += (1 - beta2) * g * g
-        correction = math.sqrt(1 - beta2**self.steps)
-        step = self.lr * correction / (1 - beta1**self.steps)
-        theta -= step * mean / (xp.sqrt(squares) + self.eps * correction)
+        mean, squares = self.state["mean"], self.state["squares"]
+        ops.adam_update(theta, g, mean, squares, self.lr, self.betas, self.eps, self.steps)
 
 
 class AdamW(Adam):

@@ -10,13 +10,13 @@ from xpcnn.backend import Array, accelerated, xp
 
 @accelerated
 def sgd_update(theta: Array, g: Array, lr: float) -> None:
-    """theta -= lr g."""
+    """Descend: theta -= lr g."""
     theta -= lr * g
 
 
 @accelerated
 def momentum_update(theta: Array, g: Array, velocity: Array, lr: float, momentum: float) -> None:
-    """v = momentum v - lr g;  theta += v."""
+    """Descend with momentum: v = momentum v - lr g;  theta += v."""
     velocity *= momentum
     velocity -= lr * g
     theta += velocity
