@@ -100,6 +100,11 @@ def examples(dtype):
         for size in (1, 2, 3, 9):
             yield "local_response_norm", (x_, size, 0.5, 0.75, 2.0)
             yield "local_response_norm_backward", (x_[::-1], x_, x_**2 + 1, size, 0.5, 0.75)
+    for size in (1, 5, 700):
+        theta, g, state = normal(5, (size,), (size,), (size,), dtype=dtype)
+        yield "sgd_update", (theta, g, 0.1)
+        yield "momentum_update", (theta, g, state, 0.1, 0.9)
+        yield "adam_update", (theta, g, state, state**2, 0.1, (0.9, 0.999), 1e-8, 3)
     yield "keep_mask", ((3, 4, 5), 0.3, np.array([7], np.uint64), 0x2545F4914F6CDD1D)
 
 
@@ -119,10 +124,23 @@ def walk(substitutes, dtype, layout="C"):
         )
     for name, arguments in examples(dtype):
         if name in substitutes:
+            if name.endswith("_update"):
+                walk_in_place(substitutes[name], getattr(ops, name).__wrapped__, arguments, name)
+                continue
             arguments = [upload(a, layout) if isinstance(a, np.ndarray) else a for a in arguments]
             with unchanged(*(a for a in arguments if isinstance(a, active_backend().ndarray))):
                 found = substitutes[name](*arguments)
             compare(found, getattr(ops, name).__wrapped__(*arguments), f"{name}{arguments}")
+
+
+def walk_in_place(substitute, reference, arguments, where):
+    """Hold what an update leaves behind in its arrays, which are flat and contiguous, against the textbook's."""
+    runs = [[upload(a.copy()) if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2)]
+    for update, given in zip((substitute, reference), runs, strict=True):
+        assert update(*given) is None, where
+    for found, wanted in zip(*runs, strict=True):
+        if isinstance(wanted, active_backend().ndarray):
+            compare(found, wanted, where)
 
 
 def parameters(function):
