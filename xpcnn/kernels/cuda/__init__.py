@@ -1,0 +1,31 @@
+"""CUDA substitutes, on CuPy or on what stands in for it: real .cu files, and thin functions that launch them.
+
+`substitutes(module)` binds them to an array module. The kernels' text is compiled when it is first needed: by NVRTC on
+a GPU, by a C++ compiler on the simulated device. docs/kernels.md is the introduction.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from xpcnn.kernels.cuda.activation import relu, relu_backward
+from xpcnn.kernels.cuda.conv import conv, conv_backward
+from xpcnn.kernels.cuda.dropout import keep_mask
+from xpcnn.kernels.cuda.launch import Device
+from xpcnn.kernels.cuda.normalization import batch_norm, batch_norm_backward, batch_statistics
+from xpcnn.kernels.cuda.pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
+from xpcnn.kernels.cuda.softmax import softmax_cross_entropy, softmax_cross_entropy_backward
+from xpcnn.kernels.cuda.update import adam_update, momentum_update, sgd_update
+from xpcnn.kernels.cuda.windows import col2im, im2col
+
+OPS: tuple[Callable[..., Any], ...] = (
+    adam_update, average_pool, average_pool_backward, batch_norm, batch_norm_backward, batch_statistics, col2im, conv,
+    conv_backward, im2col, keep_mask, max_pool, max_pool_backward, momentum_update, relu, relu_backward, sgd_update,
+    softmax_cross_entropy, softmax_cross_entropy_backward,
+)  # fmt: skip
+
+
+def substitutes(module: Any) -> dict[str, Callable[..., Any]]:
+    """Return the substitutes by the names of their ops, for arrays of `module`: `empty`, `ndarray`, `RawModule`, ..."""
+    device = Device(module)
+    return {op.__name__: functools.partial(op, device) for op in OPS}

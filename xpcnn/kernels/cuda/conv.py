@@ -1,0 +1,72 @@
+"""Convolution: columns, a matrix product by cuBLAS, and one kernel for the bias and the order of the axes.
+
+The columns of a whole batch are KH*KW times the images. They are made for as many images at a time as fit
+into a workspace, so memory does not grow with the batch.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from xpcnn.geometry import Window
+from xpcnn.kernels.cuda.launch import Device
+from xpcnn.kernels.cuda.windows import col2im, im2col
+
+WORKSPACE = 1 << 28
+"""Bytes of columns at a time."""
+
+
+def conv(device: Device, x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any:
+    """Substitute for `xpcnn.ops.conv`; the result is contiguous, (N,O,OH,OW)."""
+    xp, O, (OH, OW) = device.xp, len(weight), window.output_size(*x.shape[2:])
+    (x,) = device.contiguous(x)
+    y = xp.empty((len(x), O, OH, OW), x.dtype)
+    bias = xp.zeros(O, x.dtype) if bias is None else device.contiguous(bias)[0]
+    filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
+    for some in _slices(x, window):
+        cols = im2col(device, x[some], window).reshape(groups, filters.shape[2], -1)
+        product = _multiply(filters, cols)  # (G, O/G, n*OH*OW)
+        part = y[some]
+        device.launch(
+            "bias_relu", part.size, product=product, bias=bias, y=part, rectify=0, N=len(part), O=O, P=OH * OW
+        )
+    return y
+
+
+def conv_backward(
+    device: Device, dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
+) -> tuple[Any, Any, Any]:
+    """Substitute for `xpcnn.ops.conv_backward`."""
+    xp, O, (OH, OW) = device.xp, len(weight), dy.shape[2:]
+    dy, x = device.contiguous(dy, x)
+    filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
+    dx = xp.empty(x.shape, x.dtype) if need_dx else None
+    dweight, dbias = xp.zeros(filters.shape, x.dtype), xp.zeros(O, x.dtype)
+    for some in _slices(x, window):
+        cols = im2col(device, x[some], window)
+        part, n = dy[some], len(x[some])
+        d = xp.empty((groups, O // groups, n * OH * OW), x.dtype)
+        device.launch(
+            "bias_relu_backward", d.size, dy=part, y=part, dproduct=d, rectify=0, N=n, O=O, P=OH * OW
+        )
+        dweight += _multiply(d, cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2))
+        sums = xp.empty(O, x.dtype)
+        device.launch("channel_sum", 256 * O, values=d, sums=sums, O=O, L=n * OH * OW)
+        dbias += sums
+        if dx is not None:
+            dcols = _multiply(filters.swapaxes(1, 2), d).reshape(cols.shape)
+            dx[some] = col2im(device, dcols, x.shape[2:], window)
+    return dx, dweight.reshape(weight.shape), dbias
+
+
+def _slices(x: Any, window: Window) -> Iterator[slice]:
+    """Cut the batch into pieces whose columns fit into the workspace, one image at least."""
+    OH, OW = window.output_size(*x.shape[2:])
+    an_image = x.shape[1] * window.size[0] * window.size[1] * OH * OW * x.dtype.itemsize
+    images = max(1, WORKSPACE // max(1, an_image))
+    for first in range(0, len(x), images):
+        yield slice(first, min(first + images, len(x)))
+
+
+def _multiply(a: Any, b: Any) -> Any:
+    """Return the batched product; of one pair in two axes, where CuPy copies no transposed operand and knows TF32."""
+    return (a[0] @ b[0])[None] if len(a) == 1 else a @ b

@@ -1,0 +1,67 @@
+"""Pooling: a thread a window forward, a thread a pixel backward."""
+
+from typing import Any
+
+from xpcnn.geometry import Window
+from xpcnn.kernels.cuda.launch import Device
+from xpcnn.kernels.cuda.windows import dilations, lengths
+
+
+def max_pool(device: Device, x: Any, window: Window) -> tuple[Any, Any]:
+    """Substitute for `xpcnn.ops.max_pool`."""
+    (x,) = device.contiguous(x)
+    known = lengths(x.shape, window)
+    shape = (*x.shape[:2], known["OH"], known["OW"])
+    dtype = device.xp.uint8 if window.size[0] * window.size[1] <= 256 else device.xp.int32
+    y, winner = device.xp.empty(shape, x.dtype), device.xp.empty(shape, dtype)
+    device.launch("max_pool", y.size, x=x, y=y, winner=winner, **known, **dilations(window))
+    return y, winner
+
+
+def max_pool_backward(
+    device: Device, dy: Any, winner: Any, image_size: tuple[int, int], window: Window
+) -> Any:
+    """Substitute for `xpcnn.ops.max_pool_backward`."""
+    dy, winner = device.contiguous(dy, winner)
+    dx = device.xp.empty((*dy.shape[:2], *image_size), dy.dtype)
+    known = lengths(dx.shape, window)
+    device.launch("max_pool_backward", dx.size, dy=dy, winner=winner, dx=dx, **known, **dilations(window))
+    return dx
+
+
+def average_pool(device: Device, x: Any, window: Window, count_include_pad: bool = False) -> Any:
+    """Substitute for `xpcnn.ops.average_pool`."""
+    (x,) = device.contiguous(x)
+    known = lengths(x.shape, window)
+    y = device.xp.empty((*x.shape[:2], known["OH"], known["OW"]), x.dtype)
+    device.launch("average_pool", y.size, x=x, y=y, **known, **_counted(x.shape, window, count_include_pad))
+    return y
+
+
+def average_pool_backward(
+    device: Device, dy: Any, image_size: tuple[int, int], window: Window, count_include_pad: bool = False
+) -> Any:
+    """Substitute for `xpcnn.ops.average_pool_backward`."""
+    (dy,) = device.contiguous(dy)
+    dx = device.xp.empty((*dy.shape[:2], *image_size), dy.dtype)
+    known = lengths(dx.shape, window)
+    device.launch(
+        "average_pool_backward",
+        dx.size,
+        dy=dy,
+        dx=dx,
+        **known,
+        **_counted(dx.shape, window, count_include_pad),
+    )
+    return dx
+
+
+def _counted(images: tuple[int, ...], window: Window, count_include_pad: bool) -> dict[str, int]:
+    """Return how far beyond the image pixels count for the mean."""
+    (top, bottom), (left, right) = window.pads(*images[2:])
+    return {
+        name: length * count_include_pad
+        for name, length in zip(
+            ("above", "below", "before", "behind"), (top, bottom, left, right), strict=True
+        )
+    }

@@ -1,0 +1,91 @@
+// Softmax and cross-entropy in one: a warp takes a row, whose 32 lanes share out the classes and agree by shuffles.
+//
+//     log p = z - max z - log sum exp(z - max z)          loss = -log p[label], or -sum t log p
+//
+// The logarithm of a tiny p is never taken. The losses of the rows are averaged by one block, in a fixed order.
+#include "reduce.cuh"
+
+// What is subtracted from every logit of a row: max z + log sum exp(z - max z), in two numbers for accuracy.
+struct Shift {
+    real largest, log_sum;
+};
+
+__device__ Shift row_shift(const storage* row, index_t D, int lane) {
+    real largest = -infinity(), sum = 0;
+    for (index_t d = lane; d < D; d += 32) largest = fmax(largest, (real)row[d]);
+    largest = warp_max(largest);
+    for (index_t d = lane; d < D; d += 32) sum += exp((real)row[d] - largest);
+    return {largest, log(warp_sum(sum))};
+}
+
+extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_labels(
+    const storage* __restrict__ logits,    // (M, D)
+    const long long* __restrict__ labels,  // (M)
+    storage* __restrict__ probabilities,   // (M, D)
+    real* __restrict__ losses,             // (M)
+    index_t M, index_t D) {
+    const int lane = threadIdx.x % 32;
+    for (index_t m = first_element() / 32; m < M; m += element_step() / 32) {
+        const storage* row = logits + m * D;
+        const Shift shift = row_shift(row, D, lane);
+        for (index_t d = lane; d < D; d += 32)
+            probabilities[m * D + d] = (storage)exp((real)row[d] - shift.largest - shift.log_sum);
+        if (lane == 0) {
+            // Labels are checked on the host; one that slips through wraps around, as in CuPy, and reads no foreign memory.
+            const index_t label = (index_t)((labels[m] % D + D) % D);
+            losses[m] = shift.log_sum - ((real)row[label] - shift.largest);
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_rows(
+    const storage* __restrict__ logits,   // (M, D)
+    const storage* __restrict__ targets,  // (M, D)
+    storage* __restrict__ probabilities,  // (M, D)
+    real* __restrict__ losses,            // (M)
+    index_t M, index_t D) {
+    const int lane = threadIdx.x % 32;
+    for (index_t m = first_element() / 32; m < M; m += element_step() / 32) {
+        const storage* row = logits + m * D;
+        const Shift shift = row_shift(row, D, lane);
+        real loss = 0;
+        for (index_t d = lane; d < D; d += 32) {
+            const real log_p = (real)row[d] - shift.largest - shift.log_sum, target = (real)targets[m * D + d];
+            probabilities[m * D + d] = (storage)exp(log_p);
+            if (target != 0) loss -= target * log_p;  // 0 log 0 = 0
+        }
+        loss = warp_sum(loss);
+        if (lane == 0) losses[m] = loss;
+    }
+}
+
+// One block: a sum over blocks would need atomics or a second launch, and a batch is short.
+extern "C" __global__ void __launch_bounds__(256) mean(
+    const real* __restrict__ values,  // (M)
+    storage* __restrict__ result,     // (1)
+    index_t M) {
+    real sum = 0;
+    for (index_t m = threadIdx.x; m < M; m += blockDim.x) sum += values[m];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) result[0] = (storage)(sum / (real)M);
+}
+
+extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_labels_backward(
+    const storage* __restrict__ probabilities,  // (M, D)
+    const long long* __restrict__ labels,       // (M)
+    storage* __restrict__ dlogits,              // (M, D)
+    index_t M, index_t D) {
+    for (index_t element = first_element(); element < M * D; element += element_step()) {
+        const real target = (real)(labels[element / D] == element % D);
+        dlogits[element] = (storage)(((real)probabilities[element] - target) / (real)M);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_rows_backward(
+    const storage* __restrict__ probabilities,  // (M, D)
+    const storage* __restrict__ targets,        // (M, D)
+    storage* __restrict__ dlogits,              // (M, D)
+    index_t M, index_t D) {
+    for (index_t element = first_element(); element < M * D; element += element_step())
+        dlogits[element] = (storage)(((real)probabilities[element] - (real)targets[element]) / (real)M);
+}

@@ -1,0 +1,46 @@
+"""The updates of the optimizers, each in one launch over the flat buffers."""
+
+import math
+from typing import Any
+
+from xpcnn.kernels.cuda.launch import Device
+
+
+def sgd_update(device: Device, theta: Any, g: Any, lr: float) -> None:
+    """Substitute for `xpcnn.ops.sgd_update`."""
+    device.launch("sgd_update", theta.size, theta=theta, g=g, lr=lr, size=theta.size)
+
+
+def momentum_update(device: Device, theta: Any, g: Any, velocity: Any, lr: float, momentum: float) -> None:
+    """Substitute for `xpcnn.ops.momentum_update`."""
+    device.launch(
+        "momentum_update",
+        theta.size,
+        theta=theta,
+        g=g,
+        velocity=velocity,
+        lr=lr,
+        momentum=momentum,
+        size=theta.size,
+    )
+
+
+def adam_update(
+    device: Device,
+    theta: Any,
+    g: Any,
+    mean: Any,
+    squares: Any,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    t: int,
+) -> None:
+    """Substitute for `xpcnn.ops.adam_update`."""
+    beta1, beta2 = betas
+    correction = math.sqrt(1 - beta2**t)
+    device.launch(
+        "adam_update", theta.size, theta=theta, g=g, mean=mean, squares=squares, size=theta.size,
+        step=lr * correction / (1 - beta1**t), eps=eps * correction,
+        beta1=beta1, beta2=beta2, rest1=1 - beta1, rest2=1 - beta2,
+    )  # fmt: skip

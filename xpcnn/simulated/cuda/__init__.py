@@ -1,0 +1,13 @@
+"""CUDA kernels on the CPU: the text that NVRTC compiles for a GPU, compiled by a C++ compiler and run under scrutiny.
+
+The threads of a block are fibers which one thread of the host runs in turn, each up to its next barrier or
+shuffle. So a kernel gives the results it gives on a GPU, and more is known: which schedule of the threads gave
+them (`every_schedule` runs them all and compares), whether shared memory was read before it was written, and
+whether all threads met at the same barrier. docs/kernels.md tells the whole story.
+"""
+
+from xpcnn.simulated.cuda.build import why_not
+from xpcnn.simulated.cuda.module import RawKernel, RawModule
+from xpcnn.simulated.cuda.schedules import every_schedule
+
+__all__ = ["RawKernel", "RawModule", "every_schedule", "why_not"]
