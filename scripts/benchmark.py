@@ -44,15 +44,12 @@ def main() -> int:
     step, multiply_adds, machine = table["step"], model.multiply_adds(shape), benchmark.machine()
     images_per_second = 1e3 * args.batch_size / step.median_ms
 
-    print(
-        f"{args.model}, {args.batch_size} images a step, {args.optimizer}; {args.steps} steps after {args.warm_up}\n"
-    )
+    print(f"{args.model}, {args.batch_size} images a step, {args.optimizer}")
+    print(f"{args.steps} steps after {args.warm_up} to warm up\n")
     print(benchmark.timing_table(table))
     print(f"\n{images_per_second:,.0f} images/s, {step.gflops:.1f} GFLOP/s in the step as a whole")
-    print(
-        f"counted: two operations for each of {multiply_adds:,} multiply-adds an image in forward, and in backward"
-    )
-    print("the same for dW and again for dx, without the first layer's dx; all else counts as nothing\n")
+    print(f"counted: two operations for each of {multiply_adds:,} multiply-adds an image in forward, and in")
+    print("backward the same for dW and again for dx, without the first layer's dx; all else is nothing\n")
     print("\n".join(f"{name:<8} {text}" for name, text in machine.items()))
     if args.json:
         print(json.dumps({
