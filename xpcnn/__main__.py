@@ -1,19 +1,74 @@
 """``python -m xpcnn``: what this machine can run, and how to repair what it cannot.
 
-The exit status is 0 if the backend that XPCNN_BACKEND asks for is usable, else 1.
+``python -m xpcnn compare numpy simulated --model simple --steps 20``: the first step and layer at which two
+backends part. The exit status is 0 if the backend that XPCNN_BACKEND asks for is usable, or if the two agree.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 
+from xpcnn import models, optimizers
+from xpcnn.command_line import not_negative, whole
+from xpcnn.compare import compare, report
 from xpcnn.diagnosis import diagnose
+from xpcnn.errors import XpcnnError
+from xpcnn.kernels import CHOICES
 
 
-def main() -> int:
-    """Print the diagnosis; return the exit status."""
-    text, usable = diagnose()
-    print(text)
-    return 0 if usable else 1
+def main(arguments: Sequence[str] = ()) -> int:
+    """Print the diagnosis, or a comparison; return the exit status."""
+    args = parser().parse_args(arguments)
+    if args.command is None:
+        text, usable = diagnose()
+        print(text)
+        return 0 if usable else 1
+    backends = [
+        name if ":" in name or not args.kernels else f"{name}:{args.kernels}" for name in args.backends
+    ]
+    try:
+        comparison = compare(
+            (backends[0], backends[1]), args.model, optimizer=args.optimizer,
+            steps=args.steps, batch_size=args.batch_size, tolerance=args.tolerance, seed=args.seed,
+        )  # fmt: skip
+    except XpcnnError as error:
+        sys.stderr.write(f"compare: {error}\n")
+        return 2
+    print(report(comparison))
+    return 0 if comparison.parted is None else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    plain = argparse.RawDescriptionHelpFormatter
+    diagnosis = argparse.ArgumentParser(
+        prog="python -m xpcnn", description=__doc__, allow_abbrev=False, formatter_class=plain
+    )
+    commands = diagnosis.add_subparsers(dest="command", metavar="compare", help="two backends, step by step")
+    compared = commands.add_parser(
+        "compare", description="Train on two backends and find where they part.", allow_abbrev=False
+    )
+    add = compared.add_argument
+    add(
+        "backends",
+        nargs=2,
+        metavar="BACKEND",
+        help='of numpy, cupy, simulated; "numpy:reference" without kernels',
+    )
+    add("--model", choices=models.BY_NAME, default="simple", metavar="NAME", help="(default: %(default)s)")
+    add("--optimizer", choices=optimizers.BY_NAME, default="momentum", help="(default: %(default)s)")
+    add("--steps", type=whole(1), default=20, help="(default: %(default)s)")
+    add("--batch-size", type=whole(1), default=20, metavar="B", help="images a step (default: %(default)s)")
+    add(
+        "--tolerance",
+        type=not_negative,
+        default=1e-5,
+        help="relative, still agreement (default: %(default)s)",
+    )
+    add("--seed", type=int, default=0, help="of weights and dropout (default: %(default)s)")
+    add("--kernels", choices=CHOICES, help="of both backends (default: $XPCNN_KERNELS, or tuned)")
+    return diagnosis
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

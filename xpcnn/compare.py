@@ -1,0 +1,214 @@
+"""Two backends side by side: the first step and the first layer at which they part, with the numbers.
+
+Both begin with the same weights and see the same batches. After every step all that was computed is laid next to
+each other in the order in which it was computed: outputs, the loss, gradients, then the parameters after the update.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpcnn import data, models, optimizers
+from xpcnn.backend import Backend, to_device, to_host, use_backend
+from xpcnn.errors import BackendError
+from xpcnn.kernels import CHOICES
+from xpcnn.layers import Layer
+from xpcnn.layers.base import Parameter
+from xpcnn.losses import SoftmaxCrossEntropy
+from xpcnn.tracing import traced
+
+
+class Quantity(NamedTuple):
+    """Something a step computed: in which layer, what it is, and its values on the host."""
+
+    layer: str
+    what: str
+    values: np.ndarray
+
+
+class Difference(NamedTuple):
+    """How far two backends are apart in one quantity, and where they are furthest apart."""
+
+    step: int
+    layer: str
+    what: str
+    relative: float
+    """max |a - b| / max(|a|, |b|) over the elements; infinite where one of them is not finite."""
+    place: tuple[int, ...]
+    first: float
+    second: float
+
+
+class Comparison(NamedTuple):
+    """The outcome: the difference that exceeds the tolerance, or None; and the largest that does not."""
+
+    backends: tuple[str, str]
+    tolerance: float
+    steps: int
+    parted: Difference | None
+    largest: Difference
+
+
+class Contestant:
+    """One backend's model, optimizer and criterion; `step` takes a batch and tells all that it computed.
+
+    Parameters
+    ----------
+    backend : str
+        A backend's name; "simulated:reference" is that backend without substitute kernels.
+    model : str
+        A name of `models.BY_NAME`.
+    optimizer : str
+        A name of `optimizers.BY_NAME`.
+    input_shape : (channels, height, width)
+    seed : int
+    """
+
+    def __init__(
+        self, backend: str, model: str, optimizer: str, input_shape: tuple[int, int, int], seed: int
+    ) -> None:
+        self.backend = backend
+        with running(backend):
+            rng = np.random.default_rng(seed)
+            self.model: Layer = models.BY_NAME[model](10, rng, input_shape=input_shape)
+            self.optimizer = optimizers.BY_NAME[optimizer](self.model.parameters())
+            self.criterion = SoftmaxCrossEntropy()
+
+    def step(self, images: np.ndarray, labels: np.ndarray) -> list[Quantity]:
+        """Train on one batch."""
+        quantities: list[Quantity] = []
+
+        def add(layer: str, what: str, values: Any) -> None:
+            quantities.append(Quantity(layer, what, to_host(values).copy()))
+
+        def leave(name: str, layer: Layer, direction: str, result: Any) -> None:
+            shown = f"{name} {layer}".strip()
+            if direction == "forward":
+                add(shown, "output", result)
+                return
+            if result is not None:
+                add(shown, "gradient of its input", result)
+            for parameter, value in vars(layer).items():
+                if isinstance(value, Parameter):
+                    add(shown, f"gradient of {parameter}", value.grad)
+
+        with running(self.backend):
+            with traced(self.model, leave=leave):
+                add("criterion", "loss", self.criterion(self.model(to_device(images)), to_device(labels)))
+                dlogits = self.criterion.backward()
+                add("criterion", "gradient of the logits", dlogits)
+                self.model.backward(dlogits, need_dx=False)
+            self.optimizer.step()
+            for name, parameter in self.model.named_parameters():
+                add(name, "value after the step", parameter.data)
+            for name, buffer in self.model.named_buffers():
+                add(name, "value after the step", buffer.data)
+        return quantities
+
+
+@contextmanager
+def running(name: str) -> Iterator[Backend]:
+    """Activate a backend by its name, or "name:reference" without its kernels, inside a ``with`` block.
+
+    Raises
+    ------
+    BackendError
+        For kernels other than "tuned" and "reference", or a backend that cannot run here.
+    """
+    backend, _, kernels = name.partition(":")
+    if kernels and kernels not in CHOICES:
+        raise BackendError(
+            f"compare: kernels {kernels!r} of {name!r} are unknown; write one of: {', '.join(CHOICES)}"
+        )
+    with use_backend(backend) as active:
+        own = dict(active.kernels)
+        if kernels == "reference":
+            active.kernels.clear()
+        try:
+            yield active
+        finally:
+            active.kernels.update(own)
+
+
+def compare(
+    backends: tuple[str, str],
+    model: str = "simple",
+    *,
+    optimizer: str = "momentum",
+    steps: int = 20,
+    batch_size: int = 20,
+    tolerance: float = 1e-5,
+    seed: int = 0,
+) -> Comparison:
+    """Train a model on MNIST's first images on two backends; stop at the first difference above the tolerance.
+
+    The default is an optimizer whose step is proportional to the gradient. Adam's is not: it divides by the gradient's
+    own size, so that where that is nearly zero a difference in the last bit becomes a whole step.
+
+    Raises
+    ------
+    BackendError
+        If one of them cannot run here.
+    """
+    images, labels = data.load("mnist", quiet=True).train
+    contestants = [Contestant(name, model, optimizer, images.shape[1:], seed) for name in backends]
+    feed = data.batches(images[: steps * batch_size], labels[: steps * batch_size], batch_size)
+    largest = Difference(0, "", "nothing", 0.0, (), 0.0, 0.0)
+    for step, batch in enumerate(feed, start=1):
+        for first, second in zip(*(contestant.step(*batch) for contestant in contestants), strict=True):
+            found = difference(step, first, second)
+            if found.relative > tolerance:
+                return Comparison(backends, tolerance, step, found, largest)
+            largest = max(largest, found, key=lambda item: item.relative)
+    return Comparison(backends, tolerance, steps, None, largest)
+
+
+def difference(step: int, first: Quantity, second: Quantity) -> Difference:
+    """Measure how far two of a kind are apart, relative to the largest element of either.
+
+    >>> difference(
+    ...     1,
+    ...     Quantity("conv", "output", np.array([4.0, 2.0])),
+    ...     Quantity("conv", "output", np.array([4.0, 1.0])),
+    ... )
+    Difference(step=1, layer='conv', what='output', relative=0.25, place=(1,), first=2.0, second=1.0)
+    """
+    a, b = (quantity.values.astype(np.float64) for quantity in (first, second))
+    if a.shape != b.shape:
+        return Difference(
+            step, first.layer, f"{first.what}: shapes {a.shape} and {b.shape}", np.inf, (), np.nan, np.nan
+        )
+    if a.size == 0:
+        return Difference(step, first.layer, first.what, 0.0, (), 0.0, 0.0)
+    apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    apart[np.isnan(apart)] = np.inf
+    index = tuple(map(int, np.unravel_index(apart.argmax(), apart.shape)))
+    scale = max(np.abs(x[np.isfinite(x)]).max(initial=0.0) for x in (a, b)) or 1.0
+    return Difference(
+        step, first.layer, first.what, float(apart[index] / scale), index, float(a[index]), float(b[index])
+    )
+
+
+def report(comparison: Comparison) -> str:
+    """Say in a few lines where two backends part, or that they do not."""
+    (a, b), tolerance, steps, parted, largest = comparison
+    if parted is None:
+        same = "bit for bit" if largest.relative == 0 else f"within {tolerance:g}"
+        return f"{a} and {b} agree {same} in {steps} steps." + (
+            _numbers(largest, a, b) if largest.relative else ""
+        )
+    lines = f"{a} and {b} part at step {parted.step}, in layer {parted.layer}: {parted.what}."
+    lines += _numbers(parted, a, b, f" is above the tolerance of {tolerance:g}")
+    agreed = "equal bit for bit" if largest.relative == 0 else f"within {largest.relative:.1e}"
+    return f"{lines}\nAll that was computed before is {agreed}."
+
+
+def _numbers(found: Difference, a: str, b: str, judgement: str = "") -> str:
+    element = f"element {found.place}" if found.place else "its value"
+    place = "" if judgement else f"\nLargest: step {found.step}, {found.layer}, {found.what}."
+    values: Sequence[str] = [f"{found.first:.8g} on {a}", f"{found.second:.8g} on {b}"]
+    return (
+        f"{place}\n{element}: {', '.join(values)}; the relative difference {found.relative:.1e}{judgement}."
+    )
