@@ -113,8 +113,8 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         return result
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        indexing.setitem(self._host, key, value)
-        emit("launch", "setitem")
+        if indexing.setitem(self._host, key, value):
+            emit("launch", "setitem")
 
     # ---- what waits for the device --------------------------------------------------------------------
 

@@ -40,17 +40,23 @@ def getitem(host: Host, key: Any) -> Host:
         raise IndexError(f"getitem: {error}; {WRAPS}") from None
 
 
-def setitem(host: Host, key: Any, value: Any) -> None:
-    """Do host[key] = value, unless an index comes twice."""
+def setitem(host: Host, key: Any, value: Any) -> bool:
+    """Do host[key] = value, unless an index comes twice; return whether CuPy launches a kernel for it.
+
+    ``x[key] += 1`` ends in an assignment of the view x[key] to itself, which CuPy leaves out.
+    """
     key, value = checked_key(key, "setitem"), to_hosts(value, "setitem: value")
     if isinstance(value, list | tuple):
         raise TypeError(f"setitem: Unsupported type {type(value)}; pass to_device(x)")
     if any(isinstance(item, list | np.ndarray) and np.asarray(item).dtype.kind in "iu" for item in key):
         refuse_repeated(_places(host, key), "setitem")
+    if isinstance(value, Host) and not _advanced(key) and _same(host[key], value):
+        return False
     try:
         host[key] = value
     except ValueError as error:
         raise ValueError(f"setitem: {error}{READ_ONLY if not host.flags.writeable else ''}") from None
+    return True
 
 
 READ_ONLY = "; it is a view made by stride tricks or broadcasting, where one element stands for many"
@@ -74,3 +80,7 @@ def _places(host: Host, key: tuple[Any, ...]) -> Host:
 
 def _advanced(key: tuple[Any, ...]) -> bool:
     return any(isinstance(item, list | np.ndarray | bool | np.bool_) for item in key)
+
+
+def _same(a: Any, b: Host) -> bool:
+    return isinstance(a, Host) and (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
