@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from xpcnn.errors import BackendError, DtypeError
+from xpcnn.errors import BackendError, DtypeError, KernelError
 
 Array: TypeAlias = Any
 """An array of the active backend: numpy.ndarray, cupy.ndarray or simulated.ndarray."""
@@ -40,6 +40,8 @@ class Backend:
     asynchronous: bool
     """Work is queued: reading a value waits for the device."""
     kernels: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    remark: str = ""
+    """What to know of it, if it is not all that it could be."""
 
 
 def _numpy() -> Backend:
@@ -84,7 +86,12 @@ def _simulated() -> Backend:
     why_not = why_no_judge()
     if why_not is not None:
         raise BackendError(f"XPCNN_BACKEND=simulated cannot run here: {why_not}")
-    module = simulated.stand_in
+    module, remark, substitutes = simulated.stand_in, "", {}
+    try:
+        substitutes = kernels.load("simulated")
+    except KernelError as error:  # no compiler: the arrays are as strict without kernels
+        remark = f"it runs the reference ops: {error}"
+        print(f"xpcnn: backend simulated: {remark}", file=sys.stderr)
     return Backend(
         name="simulated",
         module=module,
@@ -93,7 +100,8 @@ def _simulated() -> Backend:
         download=module.asnumpy,
         synchronize=lambda: module.cuda.get_current_stream().synchronize(),
         asynchronous=True,
-        kernels=kernels.load("simulated"),
+        kernels=substitutes,
+        remark=remark,
     )
 
 
