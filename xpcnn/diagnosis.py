@@ -83,7 +83,10 @@ def backend_rows(attempts: Mapping[str, Attempt], chosen: Attempt) -> list[Row]:
     active = chosen.backend.name if chosen.backend else None
     rows: list[Row] = []
     for name, (backend, why_not) in attempts.items():
-        rows.append((name, "yes" if backend else "no", "active" if name == active else _repair(why_not)))
+        known = [_repair(why_not)] if why_not else ["active"] * (name == active)
+        if backend and backend.remark:
+            known.append(backend.remark)
+        rows.append((name, "yes" if backend else "no", "\n".join(known)))
     return rows
 
 

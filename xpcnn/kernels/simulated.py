@@ -6,6 +6,6 @@ from xpcnn.simulated import stand_in
 from xpcnn.simulated.cuda import why_not
 
 if reason := why_not():
-    raise KernelError(f"XPCNN_BACKEND=simulated cannot run here: {reason}")
+    raise KernelError(reason)
 
 SUBSTITUTES = substitutes(stand_in)
