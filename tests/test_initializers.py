@@ -28,7 +28,7 @@ def test_every_initializer_is_listed_here():
         for name, value in vars(initializers).items()
         if callable(value) and getattr(value, "__module__", "") == initializers.__name__
     }
-    assert found - {"fans"} == set(VARIANCES)
+    assert found - {"fans", "zeros"} == set(VARIANCES)
 
 
 @shapes
@@ -61,6 +61,11 @@ def test_the_same_seed_gives_the_same_weights(name):
 def test_fans():
     assert fans((10, 20)) == (20, 10)
     assert fans((64, 3, 5, 4)) == (60, 1280)
+
+
+def test_zeros():
+    weight = initializers.zeros((3, 4), 0)
+    assert (weight.shape, weight.dtype, weight.any()) == ((3, 4), np.float32, False)
 
 
 def test_std_and_bound_are_what_was_asked_for():

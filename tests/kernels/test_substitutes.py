@@ -1,6 +1,7 @@
 """Every substitute has its op's signature and gives its op's values; the walker that says so is proven first."""
 
 import dataclasses
+import importlib
 import inspect
 import sys
 import types
@@ -105,6 +106,14 @@ def examples(dtype):
         yield "sgd_update", (theta, g, 0.1)
         yield "momentum_update", (theta, g, state, 0.1, 0.9)
         yield "adam_update", (theta, g, state, state**2, 0.1, (0.9, 0.999), 1e-8, 3)
+    for x_ in (x, table):
+        yield "channel_scale", (x_, weight, bias)
+        yield "channel_scale_backward", (x_[::-1], x_, weight)
+        yield "channel_scale_backward", (x_[::-1], x_, weight, False)
+        yield "pad_channels", (x_, 2)
+    centers = normal(5, (3, 4), dtype=dtype)
+    yield "radial_basis", (table, centers)
+    yield "radial_basis_backward", (normal(6, (5, 3), dtype=dtype), table, centers)
     yield "keep_mask", ((3, 4, 5), 0.3, np.array([7], np.uint64), 0x2545F4914F6CDD1D)
 
 
@@ -165,6 +174,15 @@ def compare(found, wanted, where):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_substitute_is_its_op(backend, dtype, layout):
     walk(backend.kernels, dtype, layout)
+
+
+@pytest.mark.parametrize("tile", [1, 300, 3000])
+def test_numpys_tiles_may_be_of_any_size(monkeypatch, tile):
+    """The examples are small: by itself a tile would always hold all of them."""
+    monkeypatch.delenv("XPCNN_KERNELS", raising=False)
+    module = importlib.import_module("xpcnn.kernels.numpy.conv")  # the package's `conv` is the function
+    monkeypatch.setattr(module, "TILE", tile)
+    walk(kernels.load("numpy"), "float64")
 
 
 def relu_as_it_is(x):
