@@ -91,6 +91,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_sums(
         of_product += (real)dy[element] * (((real)x[element] - center) * inverse);
     }
     of_dy = block_sum(of_dy);
+    __syncthreads();  // all have read its partial sums: the next may write
     of_product = block_sum(of_product);
     if (threadIdx.x == 0) {
         dbias[c] = (storage)of_dy;

@@ -36,10 +36,9 @@ extern "C" __global__ void __launch_bounds__(256) channel_sum(
     const storage* __restrict__ values,  // (O, L)
     storage* __restrict__ sums,          // (O)
     index_t O, index_t L) {
-    for (index_t o = blockIdx.x; o < O; o += gridDim.x) {
-        real sum = 0;
-        for (index_t l = threadIdx.x; l < L; l += blockDim.x) sum += (real)values[o * L + l];
-        sum = block_sum(sum);
-        if (threadIdx.x == 0) sums[o] = (storage)sum;
-    }
+    const index_t o = blockIdx.x;
+    real sum = 0;
+    for (index_t l = threadIdx.x; l < L; l += blockDim.x) sum += (real)values[o * L + l];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) sums[o] = (storage)sum;
 }

@@ -62,10 +62,23 @@ class Device:
             raise KernelError(
                 f"{kernel}: unknown arguments: {', '.join(unknown)}; it takes {', '.join(names)}"
             )
-        types = self._types(signature, arguments)
-        values = [self._value(signature, parameter, arguments, types) for parameter in signature.parameters]
+        types = self._types(signature, arguments, threads)
+        numbers = {
+            parameter.name: _number(
+                arguments[parameter.name], np.dtype(types[parameter.type]), _who(signature, parameter)
+            )
+            for parameter in signature.parameters
+            if not parameter.pointer
+        }
+        for parameter in signature.parameters:
+            if parameter.pointer:
+                array = arguments[parameter.name]
+                self._check_array(
+                    array, parameter, types[parameter.type], numbers, _who(signature, parameter)
+                )
         if threads < 1:
             return
+        values = tuple({**arguments, **numbers}[name] for name in names)
         blocks = math.ceil(threads / THREADS)
         if blocks > MOST_BLOCKS:
             raise KernelError(
@@ -75,9 +88,9 @@ class Device:
             raise KernelError(
                 f"{kernel}: blocks of {THREADS}, but __launch_bounds__ says {signature.threads}"
             )
-        self._function(signature, types)((blocks,), (THREADS,), tuple(values))
+        self._function(signature, types)((blocks,), (THREADS,), values)
 
-    def _types(self, signature: Signature, arguments: dict[str, Any]) -> dict[str, str]:
+    def _types(self, signature: Signature, arguments: dict[str, Any], threads: int) -> dict[str, str]:
         """Settle what the .cu file leaves open: storage, real, winner_t and index_t, from the arrays given."""
         types = {**FIXED, "storage": "float32", "winner_t": "uint8", "index_t": "int32"}
         for parameter in reversed(signature.parameters):  # so that the first to say it has the word
@@ -85,26 +98,18 @@ class Device:
                 array, known = arguments[parameter.name], STORAGE if parameter.type == "storage" else WINNER
                 dtype = str(getattr(array, "dtype", type(array).__name__))
                 if dtype not in known:
-                    raise KernelError(
-                        f"{signature.name}: argument {parameter.name!r}: expected {' or '.join(known)}, got {dtype}"
-                    )
+                    who = _who(signature, parameter)
+                    raise KernelError(f"{who}: expected {' or '.join(known)}, got {dtype}")
                 types[parameter.type] = dtype
         types["real"] = "float64" if types["storage"] == "float64" else "float32"
-        largest = max(
-            (arguments[parameter.name].size for parameter in signature.parameters if parameter.pointer),
-            default=0,
-        )
-        if largest >= WIDE:
+        sizes = (arguments[parameter.name].size for parameter in signature.parameters if parameter.pointer)
+        if max(threads, *sizes) >= WIDE:
             types["index_t"] = "int64"
         return types
 
-    def _value(
-        self, signature: Signature, parameter: Parameter, arguments: dict[str, Any], types: dict[str, str]
-    ) -> Any:
-        value, dtype = arguments[parameter.name], np.dtype(types[parameter.type])
-        who = f"{signature.name}: argument {parameter.name!r}"
-        if not parameter.pointer:
-            return _number(value, dtype, who)
+    def _check_array(
+        self, value: Any, parameter: Parameter, dtype: str, numbers: dict[str, Any], who: str
+    ) -> None:
         if not isinstance(value, self.xp.ndarray):
             raise KernelError(
                 f"{who}: expected a {self.xp.ndarray.__module__} array, got {type(value).__module__}."
@@ -120,13 +125,12 @@ class Device:
                 "does not see; pass xp.ascontiguousarray(x)"
             )
         if parameter.shape is not None:
-            lengths = [int(name) if name.isdigit() else int(arguments[name]) for name in parameter.shape]
+            lengths = [int(name) if name.isdigit() else int(numbers[name]) for name in parameter.shape]
             if value.size != math.prod(lengths):
                 raise KernelError(
                     f"{who}: expected {' * '.join(parameter.shape)} = {math.prod(lengths)} elements, got {value.size} "
                     f"in {value.shape}"
                 )
-        return value
 
     def _function(self, signature: Signature, types: dict[str, str]) -> Any:
         variant = (
@@ -146,6 +150,10 @@ class Device:
 def macros(storage: int = 32, index: int = 32, winner: int = 8) -> tuple[str, ...]:
     """Return the compiler's options that choose among the types of one text, in bits."""
     return f"-DXPCNN_STORAGE={storage}", f"-DXPCNN_INDEX={index}", f"-DXPCNN_WINNER={winner}"
+
+
+def _who(signature: Signature, parameter: Parameter) -> str:
+    return f"{signature.name}: argument {parameter.name!r}"
 
 
 def _number(value: Any, dtype: np.dtype[Any], who: str) -> np.generic:

@@ -16,14 +16,13 @@ __device__ real warp_max(real value) {
     return value;
 }
 
-// Every thread gets the sum over its block, whose size is a multiple of 32.
+// Every thread gets the sum over its block, whose size is a multiple of 32. Between two of them the caller puts a
+// __syncthreads(), or a fast warp overwrites what a slow one has still to read.
 __device__ real block_sum(real value) {
     __shared__ real partial[32];  // one a warp: a block has 1024 threads at most
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     value = warp_sum(value);
     if (lane == 0) partial[warp] = value;
     __syncthreads();  // all partial sums are there
-    value = warp_sum(lane < warps ? partial[lane] : 0);
-    __syncthreads();  // all have read them: the next block_sum may write
-    return value;
+    return warp_sum(lane < warps ? partial[lane] : 0);
 }
