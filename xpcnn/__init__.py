@@ -4,5 +4,17 @@ __version__ = "0.1.0"
 
 from xpcnn.backend import set_backend, synchronize, to_device, to_host, use_backend
 from xpcnn.errors import XpcnnError
+from xpcnn.gradients import gradient_check, numerical_gradient
+from xpcnn.layers import no_grad
 
-__all__ = ["XpcnnError", "set_backend", "synchronize", "to_device", "to_host", "use_backend"]
+__all__ = [
+    "XpcnnError",
+    "gradient_check",
+    "no_grad",
+    "numerical_gradient",
+    "set_backend",
+    "synchronize",
+    "to_device",
+    "to_host",
+    "use_backend",
+]

@@ -11,7 +11,7 @@ from strategies import distinct, unchanged, upload
 import xpcnn.layers
 from xpcnn.backend import to_host
 from xpcnn.errors import BackwardError
-from xpcnn.gradient_check import gradient_check
+from xpcnn.gradients import gradient_check
 from xpcnn.layers import (
     Affine,
     Auxiliary,
