@@ -1,19 +1,29 @@
-"""Weights on disk: safetensors, a format that holds numbers and no code."""
+"""Weights, and whole trainings, on disk: safetensors, a format that holds numbers and no code.
 
+Weights are what a model has learnt. A checkpoint is all that a training needs to go on as if it had never stopped,
+to the bit: weights, every buffer, the optimizer's state, and the `Position` with its random generator.
+"""
+
+import inspect
 import json
 from collections.abc import Mapping
+from itertools import zip_longest
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from xpcnn import __version__
-from xpcnn.backend import to_device, to_host
-from xpcnn.errors import CheckpointError
+from xpcnn.backend import Array, to_device, to_host
+from xpcnn.errors import CheckpointError, DivergenceError
 from xpcnn.files import replacing
+from xpcnn.layers import Dropout
 from xpcnn.layers.base import Buffer, Layer, Parameter
+from xpcnn.optimizers import Optimizer
+from xpcnn.position import Position, generator
+from xpcnn.sealed import seal, serialize, unseal
 
 
 def save_weights(model: Layer, file: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -22,9 +32,9 @@ def save_weights(model: Layer, file: str | PathLike[str], metadata: Mapping[str,
     Equal weights and metadata make equal bytes. The file is written beside its target and renamed, so a former
     one stays whole until then.
     """
-    arrays = {name: np.ascontiguousarray(to_host(value.data)) for name, value in _state(model).items()}
+    arrays = {name: to_host(value.data) for name, value in _state(model).items()}
     with replacing(file) as handle:
-        handle.write(_in_order(save(arrays, {"xpcnn": __version__, **(metadata or {})})))
+        handle.write(serialize(arrays, {"xpcnn": __version__, **(metadata or {})}))
 
 
 def load_weights(model: Layer, file: str | PathLike[str]) -> None:
@@ -84,11 +94,155 @@ def _state(model: Layer) -> dict[str, Parameter | Buffer]:
     return {**dict(model.named_parameters()), **buffers}
 
 
-def _in_order(file: bytes) -> bytes:
-    """Sort the metadata in a file's header, which safetensors writes in an order that changes from run to run."""
-    end = 8 + int.from_bytes(file[:8], "little")
-    header = json.loads(file[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
-    return len(text).to_bytes(8, "little") + text + file[end:]
+# ---------------------------------------------------------------- checkpoints
+
+
+def save_checkpoint(
+    file: str | PathLike[str],
+    model: Layer,
+    optimizer: Optimizer,
+    position: Position,
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Write all that `train` needs to go on from here, between two steps, and `config`, which JSON can hold.
+
+    A schedule is a function and cannot be written down: let `config` hold what makes it. The former file stays whole
+    until the new one is. Equal trainings make equal bytes.
+
+    Raises
+    ------
+    DivergenceError
+        If a loss of the epoch is not finite; the former file stays.
+    OSError
+        Where the file cannot be written.
+    """
+    arrays = {name: to_host(array) for name, array in _places(model, optimizer).items()}
+    arrays["losses"] = losses = to_host(position.losses)
+    if not np.isfinite(losses).all():
+        raise DivergenceError(
+            f"{file}: the loss of epoch {position.epoch} is no longer finite; the former checkpoint is kept: lower the "
+            "learning rate, or clip gradients with clip_norm=1.0"
+        )
+    where = {
+        "epoch": position.epoch,
+        "step": position.step,
+        "images": position.images,
+        "start": position.start,
+    }
+    metadata = {
+        "xpcnn": __version__,
+        "kind": "checkpoint",
+        "config": _json(config or {}),
+        "network": repr(model),
+        "keys": _json({name: layer.key for name, layer in _dropouts(model).items()}),
+        "optimizer": _json(_settings(optimizer)),
+        "position": _json(where | {"generator": position.rng.bit_generator.state}),
+    }
+    with replacing(file) as handle:
+        handle.write(seal(arrays, metadata))
+
+
+def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimizer) -> Position:
+    """Bring model and optimizer to where `save_checkpoint` found them, on any backend, and return the position.
+
+    ``train(..., position=position)`` then goes on, to the bit on the backend that the checkpoint is from; build the
+    same model, optimizer and schedule before, as `read_config` tells.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or damaged, or from another version, network or optimizer; which, and what to do. Model
+        and optimizer are then as they were.
+    """
+    arrays, metadata = _read_checkpoint(file)
+    _check_network(file, metadata["network"].splitlines(), repr(model).splitlines())
+    settings, places = json.loads(metadata["optimizer"]), _places(model, optimizer)
+    steps, lr = settings.pop("steps"), settings.pop("lr")
+    own = json.loads(_json(_settings(optimizer)))
+    wrong = [f"optimizer's {name} is {value}, yours {own.get(name)}"
+             for name, value in settings.items() if value != own.get(name)]  # fmt: skip
+    losses = arrays.pop("losses")
+    for name in sorted(places.keys() | arrays.keys()):
+        found, ours = (_kind(side.get(name)) for side in (arrays, places))
+        if found != ours:
+            wrong.append(f"{name} is {found}, yours {ours}")
+    if wrong:
+        shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise CheckpointError(f"{file}: {shown}; build model and optimizer as its read_config() tells")
+
+    where = json.loads(metadata["position"])
+    position = Position(generator(where["generator"]))
+    position.epoch, position.step = where["epoch"], where["step"]
+    position.images, position.start = where["images"], where["start"]
+    position.losses = to_device(losses)
+    for name, array in arrays.items():
+        places[name][...] = to_device(array)
+    for name, layer in _dropouts(model).items():
+        layer.key = json.loads(metadata["keys"])[name]
+    optimizer.steps, optimizer.lr = steps, lr
+    return position
+
+
+def read_config(file: str | PathLike[str]) -> dict[str, Any]:
+    """Return the configuration that a checkpoint was saved with, from which model and optimizer can be built.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged or from another version.
+    """
+    _, metadata = _read_checkpoint(file)
+    config: dict[str, Any] = json.loads(metadata["config"])
+    return config
+
+
+def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    arrays, metadata = unseal(file)
+    if metadata.get("kind") != "checkpoint":
+        raise CheckpointError(
+            f"{file}: expected a checkpoint, got a {metadata.get('kind')!r}; pass another file"
+        )
+    if metadata["xpcnn"] != __version__:
+        raise CheckpointError(
+            f"{file}: is from xpcnn {metadata['xpcnn']}, this is {__version__}, and two versions need not agree to the "
+            f"bit; resume with: pip install xpcnn=={metadata['xpcnn']}"
+        )
+    return arrays, metadata
+
+
+def _check_network(file: str | PathLike[str], saved: list[str], ours: list[str]) -> None:
+    """Compare line by line what two networks look like: equal shapes alone do not make them equal."""
+    for number, lines in enumerate(zip_longest(saved, ours, fillvalue="nothing"), start=1):
+        theirs, own = (line.strip().rstrip(",") for line in lines)
+        if theirs != own:
+            raise CheckpointError(
+                f"{file}: is of another network: its line {number} is {theirs:.80}, yours {own:.80}; build the model "
+                "as its read_config() tells"
+            )
+
+
+def _places(model: Layer, optimizer: Optimizer) -> dict[str, Array]:
+    """Every array that training changes, by name: what is saved, and where it is put back."""
+    places = {f"model.{name}": value.data for name, value in model.named_parameters()}
+    places |= {f"model.{name}": value.data for name, value in model.named_buffers()}
+    return places | {f"optimizer.{name}": array for name, array in optimizer.state.items()}
+
+
+def _dropouts(model: Layer) -> dict[str, Dropout]:
+    """The layers whose state is not in arrays alone: a mask is a function of counter and key."""
+    return {name: layer for name, layer in model.named_layers() if isinstance(layer, Dropout)}
+
+
+def _settings(optimizer: Optimizer) -> dict[str, Any]:
+    """Name, steps and hyperparameters."""
+    names = [name for name in inspect.signature(type(optimizer)).parameters if name != "parameters"]
+    settings = {name: getattr(optimizer, name) for name in names}
+    return {"name": type(optimizer).__name__, "steps": optimizer.steps, **settings}
+
+
+def _kind(array: Any) -> str:
+    return "absent" if array is None else f"{array.dtype} {tuple(array.shape)}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=lambda array: array.tolist())  # arrays are in states of MT19937, say

@@ -5,14 +5,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpcnn.backend import Array, active_backend, to_device, to_host, xp
+from xpcnn.backend import Array, active_backend, to_device, to_host
 from xpcnn.data.batches import Transformation, batches, check_labels
 from xpcnn.errors import DivergenceError
 from xpcnn.layers import Layer, no_grad
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.metrics import accuracy
 from xpcnn.optimizers import Optimizer
-from xpcnn.random import Seed, default_rng
+from xpcnn.position import Position
+from xpcnn.random import Seed
 from xpcnn.schedules import Schedule
 
 Images: TypeAlias = np.ndarray
@@ -29,11 +30,14 @@ def train(
     epochs: int,
     batch_size: int,
     rng: Seed = None,
+    position: Position | None = None,
     schedule: Schedule | None = None,
     transform: Transformation | None = None,
     progress: Progress = iter,
 ) -> Iterator[tuple[int, float]]:
     """Train, yielding (epoch, mean loss) after each epoch, counted from 1.
+
+    Checkpoints are what the caller saves between two epochs, or, within one, what `progress` saves after a batch.
 
     Parameters
     ----------
@@ -42,38 +46,46 @@ def train(
         one-hot (N,D).
     rng : numpy Generator or seed
         Shuffles, and draws what `transform` draws.
+    position : Position
+        Where to begin, and with which generator; in place of `rng`. It is moved on after every step. From the end
+        of an epoch, training goes on by yielding that epoch once more, without a step.
     schedule : function of the step, counted from 0, to the learning rate
         None keeps ``optimizer.lr``.
     transform : function of (float images, rng)
         Augmentation, `xpcnn.data.transforms`.
     progress : function that wraps the batches of an epoch, ``tqdm`` for instance
+        When it is asked for the next batch, the step of the former one is complete.
 
     Raises
     ------
+    CheckpointError
+        For a position in the middle of an epoch of another data set or batch size.
     DatasetError
         Before the first step, for an empty data set or labels out of range.
     DivergenceError
         If the loss is not finite, naming the step: before that step's update where reading the loss costs
         nothing (NumPy), at the end of the epoch where it would wait for the device.
     """
-    feed = batches(*dataset, batch_size, default_rng(rng), transform)
+    at = Position(rng) if position is None else position
+    feed = batches(*dataset, batch_size, at.rng, transform)
     check_labels(dataset[1], model.output_shape(dataset[0].shape[1:])[-1], who="train")
-    for epoch in range(1, epochs + 1):
+    while at.epoch <= epochs:
         model.train()
-        losses = xp.zeros(len(feed), xp.float32)
-        for step, (images, labels) in enumerate(progress(feed)):
+        order = at.shuffle(len(dataset[0]), len(feed))
+        for images, labels in progress(feed.in_order(order[at.step * batch_size :])):
             if schedule is not None:
                 optimizer.lr = schedule(optimizer.steps)
             images, labels = to_device(images), to_device(labels)  # the only upload
             loss = criterion(model(images), labels)
             if not active_backend().asynchronous:
-                _check_finite([loss], optimizer.steps + 1, epoch, optimizer)
+                _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
             model.backward(criterion.backward(), need_dx=False)
             optimizer.step()
-            losses[step] = loss * len(labels)  # stays on the device
-        total = to_host(losses)  # the only download
-        _check_finite(total, optimizer.steps - len(feed) + 1, epoch, optimizer)
-        yield epoch, float(total.sum(dtype=np.float64)) / len(dataset[0])
+            at.advance(loss * len(labels))  # stays on the device
+        total = to_host(at.losses)  # the only download
+        _check_finite(total, optimizer.steps - len(feed) + 1, at.epoch, optimizer)
+        yield at.epoch, float(total.sum(dtype=np.float64)) / len(dataset[0])
+        at.next_epoch()
 
 
 def predict(

@@ -1,7 +1,8 @@
 """From a data set to the batches that a model is trained on."""
 
+import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,14 +45,23 @@ class Batches:
         self.batch_size = batch_size
         self.rng = rng
         self.transform = transform
+        self.order: NDArray[np.integer] | None = None
+
+    def in_order(self, order: NDArray[np.integer]) -> Self:
+        """Return batches of the images with these indices, as they stand there: a shuffle that is made already."""
+        ordered = copy.copy(self)
+        ordered.order = order
+        return ordered
 
     def __len__(self) -> int:
         """Return the number of batches, the last and smaller one included."""
-        return -(-len(self.images) // self.batch_size)
+        return -(-self._count() // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        order = None if self.rng is None else self.rng.permutation(len(self.images))
-        for start in range(0, len(self.images), self.batch_size):
+        order = self.order
+        if order is None and self.rng is not None:
+            order = self.rng.permutation(len(self.images))
+        for start in range(0, self._count(), self.batch_size):
             piece = slice(start, start + self.batch_size)
             index = piece if order is None else order[piece]
             images = self.images[index]
@@ -60,6 +70,9 @@ class Batches:
             if self.transform is not None:
                 images = self.transform(images, self.rng)
             yield images, self.labels[index]
+
+    def _count(self) -> int:
+        return len(self.images if self.order is None else self.order)
 
 
 def batches(
