@@ -108,8 +108,10 @@ def _googlenet(
         "dropout": Dropout(0.2 if torchvision else 0.4, rng=rng),
         "fc": affine(inputs, num_classes),
     }
+    whole = Sequential(**layers)
+    flat_size(whole, input_shape, name)  # or an error that names the network
     if not auxiliary:
-        return Sequential(**layers)
+        return whole
 
     def head(trunk: Layer) -> Sequential:
         """Average pooling 5x5, 1x1 convolution, two affine layers: section 5, its last list."""
@@ -123,7 +125,6 @@ def _googlenet(
 
     names = list(layers)
     after_4a, after_4d = names.index("inception4a") + 1, names.index("inception4d") + 1
-    whole = Sequential(**layers)
     trunk = (whole[:after_4a], whole[after_4a:after_4d], whole[after_4d:])
     return Auxiliary(trunk, [head(whole[:after_4a]), head(whole[:after_4d])])
 

@@ -1,0 +1,1 @@
+"""Weights and networks that travel: to and from PyTorch, and ONNX."""

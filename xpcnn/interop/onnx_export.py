@@ -1,0 +1,237 @@
+"""A network in evaluation as a graph of ONNX operators."""
+
+from functools import singledispatchmethod
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from xpcnn import __version__, layers
+from xpcnn.backend import to_host
+from xpcnn.errors import CheckpointError
+from xpcnn.files import replacing
+from xpcnn.geometry import Window
+from xpcnn.layers import Layer
+from xpcnn.layers.base import Shape
+
+INSTALL = 'pip install "xpcnn[onnx]"'
+LARGEST = 2**31
+"""Bytes of a protocol buffer, which an ONNX file is."""
+
+
+def export(model: Layer, file: str | PathLike[str], input_shape: Shape) -> None:
+    """Write a network as ONNX, in evaluation: dropout rests, statistics are the running ones.
+
+    The graph takes "images", (N, *input_shape) with N free, and gives "scores"; weights keep their dotted names. It
+    is in the newest operator set that the installed `onnx` knows, and has passed its checker and shape inference.
+
+    Parameters
+    ----------
+    model : Layer
+    file : path
+    input_shape : (channels, height, width)
+        Of one image; it is fixed in the graph, since paddings depend on it.
+
+    Raises
+    ------
+    CheckpointError
+        If `onnx` is not installed, or a layer (it is named) has no operator to say it by.
+    ShapeError
+        For an input_shape that the model does not take.
+    """
+    onnx = require_onnx()
+    model.output_shape(input_shape)
+    graph = Graph(model)
+    scores = graph.emit(model, "images", input_shape)
+    graph.node("Identity", [scores], output="scores")
+    float32 = onnx.TensorProto.FLOAT
+    proto = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            graph.nodes,
+            "xpcnn",
+            [onnx.helper.make_tensor_value_info("images", float32, ["N", *input_shape])],
+            [onnx.helper.make_tensor_value_info("scores", float32, ["N", *model.output_shape(input_shape)])],
+            graph.initializers,
+        ),
+        producer_name="xpcnn",
+        producer_version=__version__,
+        opset_imports=[onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version())],
+    )
+    proto.ir_version = onnx.helper.find_min_ir_version_for(proto.opset_import)
+    if proto.ByteSize() >= LARGEST:
+        raise CheckpointError(
+            f"export: {model} takes {proto.ByteSize():,} bytes, and an ONNX file must stay below {LARGEST:,}"
+        )
+    onnx.checker.check_model(proto, full_check=True)  # shape inference included
+    with replacing(file) as handle:
+        handle.write(proto.SerializeToString())
+
+
+def require_onnx() -> Any:
+    """Import `onnx`, or raise CheckpointError with the command that installs it."""
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise CheckpointError(f"onnx is not installed; run: {INSTALL}") from error
+    return onnx
+
+
+class Graph:
+    """Nodes and constants, as layers add them; `emit` says how each kind of layer does."""
+
+    def __init__(self, model: Layer) -> None:
+        self.onnx = require_onnx()
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self.names = {id(layer): name for name, layer in model.named_layers()}
+
+    def node(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
+        """Add an operator and return the name of what it gives."""
+        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, layer: Layer, name: str, values: Any) -> str:
+        """Add an array under the layer's dotted name and return its name."""
+        prefix = self.names.get(id(layer), "")
+        name = f"{prefix}.{name}" if prefix else name
+        values = np.array(to_host(values), order="C")
+        values = values.astype(np.float32) if values.dtype.kind == "f" else values
+        self.initializers.append(self.onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def pair(self, layer: Any) -> list[str]:
+        """Add weight and, if there is one, bias."""
+        pair = [self.constant(layer, "weight", layer.weight.data)]
+        return pair if layer.bias is None else [*pair, self.constant(layer, "bias", layer.bias.data)]
+
+    def convolution(self, layer: Any, weight: Any, x: str, window: Window, shape: Shape, groups: int) -> str:
+        """Add a Conv with these filters, (O,C/G,KH,KW), and the layer's bias."""
+        inputs = [x, self.constant(layer, "weight", weight)]
+        inputs += [self.constant(layer, "bias", layer.bias.data)] if layer.bias is not None else []
+        return self.node("Conv", inputs, group=groups, dilations=window.dilation, **sliding(window, shape))
+
+    @singledispatchmethod
+    def emit(self, layer: Layer, x: str, shape: Shape) -> str:
+        """Add the nodes of a layer whose input, of `shape` for one sample, is called x; return its output's name."""
+        raise CheckpointError(f"export: {layer} has no ONNX operator; take it out of the model before")
+
+    @emit.register
+    def _(self, layer: layers.Sequential, x: str, shape: Shape) -> str:
+        for inner in layer:
+            x, shape = self.emit(inner, x, shape), inner.output_shape(shape)
+        return x
+
+    @emit.register
+    def _(self, layer: layers.Residual, x: str, shape: Shape) -> str:
+        return self.node("Add", [self.emit(layer.body, x, shape), self.emit(layer.shortcut, x, shape)])
+
+    @emit.register
+    def _(self, layer: layers.Parallel, x: str, shape: Shape) -> str:
+        return self.node("Concat", [self.emit(branch, x, shape) for branch in layer.branches], axis=1)
+
+    @emit.register
+    def _(self, layer: layers.Auxiliary, x: str, shape: Shape) -> str:
+        return self.emit(layers.Sequential(*layer.trunk), x, shape)  # the heads are for training
+
+    @emit.register
+    def _(self, layer: layers.Conv, x: str, shape: Shape) -> str:
+        if layer.data_format != "NCHW":
+            raise CheckpointError(
+                f"export: {layer}: ONNX convolves NCHW only; build the model with data_format='NCHW'"
+            )
+        weight = layer.weight.data[:, :, ::-1, ::-1] if layer.flip_kernel else layer.weight.data
+        return self.convolution(layer, weight, x, layer.window, shape, layer.groups)
+
+    @emit.register
+    def _(self, layer: layers.PartialConv, x: str, shape: Shape) -> str:
+        return self.convolution(layer, layer.filters(), x, layer.window, shape, 1)
+
+    @emit.register
+    def _(self, layer: layers.ChannelScale, x: str, shape: Shape) -> str:
+        window, groups = Window(1), layer.channels  # a 1x1 convolution, channel by channel
+        return self.convolution(layer, layer.weight.data.reshape(-1, 1, 1, 1), x, window, shape, groups)
+
+    @emit.register
+    def _(self, layer: layers.Pooling, x: str, shape: Shape) -> str:
+        slide = sliding(layer.window, shape)
+        if layer.mode == "max":
+            return self.node("MaxPool", [x], **slide)
+        if layer.count_include_pad and layer.window.borders(*shape[1:]) != layer.window.pads(*shape[1:]):
+            raise CheckpointError(
+                f"export: {layer} counts its padding, but not what its last window hangs over, which ONNX cannot "
+                "say; use rounding='floor'"
+            )
+        return self.node("AveragePool", [x], count_include_pad=int(layer.count_include_pad), **slide)
+
+    @emit.register
+    def _(self, layer: layers.GlobalAveragePooling, x: str, shape: Shape) -> str:
+        return self.node("Flatten", [self.node("GlobalAveragePool", [x])], axis=1)
+
+    @emit.register
+    def _(self, layer: layers.Affine, x: str, shape: Shape) -> str:
+        if len(shape) != 1:
+            raise CheckpointError(
+                f"export: {layer} on {shape}: ONNX's Gemm wants one axis; put Flatten() before it"
+            )
+        return self.node("Gemm", [x, *self.pair(layer)], transB=1)
+
+    @emit.register
+    def _(self, layer: layers.BatchNorm, x: str, shape: Shape) -> str:
+        statistics = [
+            self.constant(layer, name, getattr(layer, name).data)
+            for name in ("running_mean", "running_variance")
+        ]
+        inputs = [x, *self.pair(layer), *statistics]
+        return self.node("BatchNormalization", inputs, epsilon=layer.eps, momentum=1 - layer.momentum)
+
+    @emit.register
+    def _(self, layer: layers.LocalResponseNorm, x: str, shape: Shape) -> str:
+        if layer.size % 2 == 0:
+            raise CheckpointError(
+                f"export: {layer}: ONNX puts the odd neighbour of an even size on the other side"
+            )
+        return self.node("LRN", [x], size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.k)
+
+    @emit.register
+    def _(self, layer: layers.Dropout, x: str, shape: Shape) -> str:
+        return self.node("Dropout", [x, self.constant(layer, "ratio", np.float32(layer.p))])
+
+    @emit.register
+    def _(self, layer: layers.PadChannels, x: str, shape: Shape) -> str:
+        pads = np.zeros((2, len(shape) + 1), np.int64)
+        pads[1, 1] = layer.extra
+        return self.node("Pad", [x, self.constant(layer, "pads", pads.reshape(-1))])
+
+    @emit.register
+    def _(self, layer: layers.RadialBasis, x: str, shape: Shape) -> str:
+        """-sum (x - centers)^2: x becomes (N,1,I), the difference (N,D,I), the sum (N,D)."""
+        axis = self.constant(layer, "axis", np.array([1], np.int64))
+        last = self.constant(layer, "last", np.array([2], np.int64))
+        centers = self.constant(layer, "centers", layer.centers.data)
+        difference = self.node("Sub", [self.node("Unsqueeze", [x, axis]), centers])
+        return self.node("Neg", [self.node("ReduceSumSquare", [difference, last], keepdims=0)])
+
+    @emit.register
+    def _(self, layer: layers.Softmax, x: str, shape: Shape) -> str:
+        return self.node("Softmax", [x], axis=layer.axis)
+
+    @emit.register
+    def _(self, layer: layers.Flatten, x: str, shape: Shape) -> str:
+        return self.node("Flatten", [x], axis=1)
+
+    @emit.register
+    def _(self, layer: layers.Identity, x: str, shape: Shape) -> str:
+        return x
+
+    @emit.register(layers.ReLU)
+    @emit.register(layers.Sigmoid)
+    @emit.register(layers.Tanh)
+    def _(self, layer: Layer, x: str, shape: Shape) -> str:
+        return self.node({"ReLU": "Relu"}.get(type(layer).__name__, type(layer).__name__), [x])
+
+
+def sliding(window: Window, shape: Shape) -> dict[str, Any]:
+    """The attributes of a sliding window; what it hangs over, with rounding="ceil", becomes padding."""
+    (top, bottom), (left, right) = window.borders(*shape[1:])
+    return {"kernel_shape": window.size, "strides": window.stride, "pads": (top, left, bottom, right)}
