@@ -8,7 +8,7 @@ INSTALL := $(RUN) -m pip --disable-pip-version-check --quiet install --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help train test check check-format lint types imports dockerfile workflow fast-tests format clean
+.PHONY: help train test check check-format lint types imports dockerfile workflow fast-tests kernels format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ workflow: $(VENV)/installed-dev  ## actionlint
 
 fast-tests: $(VENV)/installed-dev  ## the tests that take no more than seconds
 	$(RUN) -m pytest -m "not slow" $(ARGS)
+
+kernels: $(VENV)/installed  ## compile the CUDA kernels for every architecture (needs nvcc): registers, spills
+	$(RUN) scripts/compile_kernels.py $(ARGS)
 
 format: $(VENV)/installed-dev  ## format the code and mend what ruff can mend
 	$(RUN) -m ruff format

@@ -1,7 +1,7 @@
 // Adam: one launch for all parameters of a network. Both running means and the step in one pass over memory.
 #include "numbers.cuh"
 
-extern "C" __global__ void __launch_bounds__(256) adam_update(
+extern "C" __global__ void __launch_bounds__(256, 1) adam_update(
     storage* __restrict__ theta,    // (size)
     const storage* __restrict__ g,  // (size)
     storage* __restrict__ mean,     // (size)

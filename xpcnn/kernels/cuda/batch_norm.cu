@@ -29,7 +29,7 @@ __device__ Moments warp_moments(Moments mine) {
 }
 
 // A block takes a channel.
-extern "C" __global__ void __launch_bounds__(256) batch_statistics(
+extern "C" __global__ void __launch_bounds__(256, 1) batch_statistics(
     const storage* __restrict__ x,   // (N, C, P)
     storage* __restrict__ mean,      // (C)
     storage* __restrict__ variance,  // (C)
@@ -58,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_statistics(
 }
 
 // A thread normalises one element.
-extern "C" __global__ void __launch_bounds__(256) batch_norm(
+extern "C" __global__ void __launch_bounds__(256, 1) batch_norm(
     const storage* __restrict__ x,         // (N, C, P)
     const storage* __restrict__ weight,    // (C)
     const storage* __restrict__ bias,      // (C)
@@ -74,7 +74,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm(
 }
 
 // A block takes a channel: the sum of dy, and of dy xhat.
-extern "C" __global__ void __launch_bounds__(256) batch_norm_sums(
+extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_sums(
     const storage* __restrict__ dy,        // (N, C, P)
     const storage* __restrict__ x,         // (N, C, P)
     const storage* __restrict__ mean,      // (C)
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_sums(
 }
 
 // A thread makes one element of dx; `per_value` is 1 / (N P), or 0 where mean and variance were constants.
-extern "C" __global__ void __launch_bounds__(256) batch_norm_dx(
+extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_dx(
     const storage* __restrict__ dy,        // (N, C, P)
     const storage* __restrict__ x,         // (N, C, P)
     const storage* __restrict__ weight,    // (C)

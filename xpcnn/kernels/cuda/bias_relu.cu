@@ -2,7 +2,7 @@
 // product's order, channels first (O, N, P), to the images' (N, O, P), with P = OH * OW. And the same backwards.
 #include "reduce.cuh"
 
-extern "C" __global__ void __launch_bounds__(256) bias_relu(
+extern "C" __global__ void __launch_bounds__(256, 1) bias_relu(
     const storage* __restrict__ product,  // (O, N, P)
     const storage* __restrict__ bias,     // (O)
     storage* __restrict__ y,              // (N, O, P)
@@ -16,7 +16,7 @@ extern "C" __global__ void __launch_bounds__(256) bias_relu(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) bias_relu_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) bias_relu_backward(
     const storage* __restrict__ dy,  // (N, O, P)
     const storage* __restrict__ y,   // (N, O, P)
     storage* __restrict__ dproduct,  // (O, N, P)
@@ -32,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(256) bias_relu_backward(
 }
 
 // The bias's gradient: a block adds up a channel.
-extern "C" __global__ void __launch_bounds__(256) channel_sum(
+extern "C" __global__ void __launch_bounds__(256, 1) channel_sum(
     const storage* __restrict__ values,  // (O, L)
     storage* __restrict__ sums,          // (O)
     index_t O, index_t L) {

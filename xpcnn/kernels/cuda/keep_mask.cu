@@ -15,7 +15,7 @@ __device__ __forceinline__ unsigned int counter_bits(u64 counter, u64 key) {
     return (unsigned int)((x * x + z) >> 32);
 }
 
-extern "C" __global__ void __launch_bounds__(256) keep_mask(
+extern "C" __global__ void __launch_bounds__(256, 1) keep_mask(
     const u64* __restrict__ counter,  // (1)
     bool* __restrict__ keep,          // (size)
     u64 key, unsigned int threshold, index_t size) {

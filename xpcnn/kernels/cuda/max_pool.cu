@@ -12,24 +12,25 @@ typedef int winner_t;
 #endif
 
 // A thread makes one window's result. Minus infinity lies beyond the image; the first of equals wins; NaN stays.
-extern "C" __global__ void __launch_bounds__(256) max_pool(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool(
     const storage* __restrict__ x,   // (N, C, H, W)
     storage* __restrict__ y,         // (N, C, OH, OW)
     winner_t* __restrict__ winner,   // (N, C, OH, OW)
-    index_t N, index_t C, index_t H, index_t W, index_t OH, index_t OW,
-    index_t KH, index_t KW, index_t SH, index_t SW, index_t DH, index_t DW, index_t top, index_t left) {
-    const index_t size = N * C * OH * OW;
+    int N, int C, int H, int W, int OH, int OW,
+    int KH, int KW, int SH, int SW, int DH, int DW, int top, int left) {
+    const index_t size = (index_t)N * C * OH * OW;
     for (index_t element = first_element(); element < size; element += element_step()) {
-        const index_t q = element % OW, p = element / OW % OH, image = element / OW / OH;
+        index_t image = element;  // once its last digits are off, n and c together
+        const int q = take_digit(image, OW), p = take_digit(image, OH);
         real best = -infinity();
-        index_t first = 0;
-        for (index_t i = 0; i < KH; ++i) {
-            const index_t h = SH * p + DH * i - top;
+        int first = 0;
+        for (int i = 0; i < KH; ++i) {
+            const int h = SH * p + DH * i - top;
             if (h < 0 || h >= H) continue;
-            for (index_t j = 0; j < KW; ++j) {
-                const index_t w = SW * q + DW * j - left;
+            for (int j = 0; j < KW; ++j) {
+                const int w = SW * q + DW * j - left;
                 if (w < 0 || w >= W) continue;
-                const real value = (real)x[pixel_at(0, image, h, w, 0, H, W)];
+                const real value = (real)x[pixel_at(image, 0, h, w, 1, H, W)];
                 if (value > best) first = i * KW + j;
                 if (value > best || value != value) best = value;
             }
@@ -40,23 +41,24 @@ extern "C" __global__ void __launch_bounds__(256) max_pool(
 }
 
 // A thread makes one pixel: it adds what the windows that it won hand back.
-extern "C" __global__ void __launch_bounds__(256) max_pool_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) max_pool_backward(
     const storage* __restrict__ dy,       // (N, C, OH, OW)
     const winner_t* __restrict__ winner,  // (N, C, OH, OW)
     storage* __restrict__ dx,             // (N, C, H, W)
-    index_t N, index_t C, index_t H, index_t W, index_t OH, index_t OW,
-    index_t KH, index_t KW, index_t SH, index_t SW, index_t DH, index_t DW, index_t top, index_t left) {
-    const index_t size = N * C * H * W;
+    int N, int C, int H, int W, int OH, int OW,
+    int KH, int KW, int SH, int SW, int DH, int DW, int top, int left) {
+    const index_t size = (index_t)N * C * H * W;
     for (index_t element = first_element(); element < size; element += element_step()) {
-        const index_t w = element % W, h = element / W % H, image = element / W / H;
+        index_t image = element;
+        const int w = take_digit(image, W), h = take_digit(image, H);
         real sum = 0;
-        for (index_t i = 0; i < KH; ++i) {
-            const index_t p = window_over(h, i, SH, DH, top, OH);
+        for (int i = 0; i < KH; ++i) {
+            const int p = window_over(h, i, SH, DH, top, OH);
             if (p < 0) continue;
-            for (index_t j = 0; j < KW; ++j) {
-                const index_t q = window_over(w, j, SW, DW, left, OW);
+            for (int j = 0; j < KW; ++j) {
+                const int q = window_over(w, j, SW, DW, left, OW);
                 if (q < 0) continue;
-                const index_t window = pixel_at(0, image, p, q, 0, OH, OW);
+                const index_t window = pixel_at(image, 0, p, q, 1, OH, OW);
                 if (winner[window] == i * KW + j) sum += (real)dy[window];
             }
         }

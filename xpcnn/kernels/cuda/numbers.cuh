@@ -32,6 +32,9 @@ typedef int index_t;
 typedef long long index_t;
 #endif
 
+// Every kernel is __launch_bounds__(256, 1): blocks of 256 threads, and one block on a multiprocessor is enough. Without
+// the 1 the compiler spills registers into memory to make room for more blocks. `make kernels` watches over it.
+
 // A loop from first_element() in steps of element_step() visits every element once, however many threads there are,
 // and neighbouring threads touch neighbouring elements, so that a warp's 32 reads are one long read.
 __device__ __forceinline__ index_t first_element() { return (index_t)blockIdx.x * blockDim.x + threadIdx.x; }

@@ -1,7 +1,7 @@
 // ReLU, element by element. NaN stays NaN, as in the textbook: a broken network should show.
 #include "numbers.cuh"
 
-extern "C" __global__ void __launch_bounds__(256) relu(
+extern "C" __global__ void __launch_bounds__(256, 1) relu(
     const storage* __restrict__ x,  // (size)
     storage* __restrict__ y,        // (size)
     index_t size) {
@@ -11,7 +11,7 @@ extern "C" __global__ void __launch_bounds__(256) relu(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) relu_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) relu_backward(
     const storage* __restrict__ dy,  // (size)
     const storage* __restrict__ y,   // (size)
     storage* __restrict__ dx,        // (size)

@@ -1,7 +1,7 @@
 // SGD and momentum: one launch for all parameters of a network, which lie in one flat buffer.
 #include "numbers.cuh"
 
-extern "C" __global__ void __launch_bounds__(256) sgd_update(
+extern "C" __global__ void __launch_bounds__(256, 1) sgd_update(
     storage* __restrict__ theta,    // (size)
     const storage* __restrict__ g,  // (size)
     real lr, index_t size) {
@@ -9,7 +9,7 @@ extern "C" __global__ void __launch_bounds__(256) sgd_update(
         theta[element] = (storage)((real)theta[element] - lr * (real)g[element]);
 }
 
-extern "C" __global__ void __launch_bounds__(256) momentum_update(
+extern "C" __global__ void __launch_bounds__(256, 1) momentum_update(
     storage* __restrict__ theta,     // (size)
     const storage* __restrict__ g,   // (size)
     storage* __restrict__ velocity,  // (size)

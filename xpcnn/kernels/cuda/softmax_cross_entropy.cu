@@ -18,7 +18,7 @@ __device__ Shift row_shift(const storage* row, index_t D, int lane) {
     return {largest, log(warp_sum(sum))};
 }
 
-extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_labels(
+extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels(
     const storage* __restrict__ logits,    // (M, D)
     const long long* __restrict__ labels,  // (M)
     storage* __restrict__ probabilities,   // (M, D)
@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_labels(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_rows(
+extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_rows(
     const storage* __restrict__ logits,   // (M, D)
     const storage* __restrict__ targets,  // (M, D)
     storage* __restrict__ probabilities,  // (M, D)
@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_rows(
 }
 
 // One block: a sum over blocks would need atomics or a second launch, and a batch is short.
-extern "C" __global__ void __launch_bounds__(256) mean(
+extern "C" __global__ void __launch_bounds__(256, 1) mean(
     const real* __restrict__ values,  // (M)
     storage* __restrict__ result,     // (1)
     index_t M) {
@@ -70,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(256) mean(
     if (threadIdx.x == 0) result[0] = (storage)(sum / (real)M);
 }
 
-extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_labels_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels_backward(
     const storage* __restrict__ probabilities,  // (M, D)
     const long long* __restrict__ labels,       // (M)
     storage* __restrict__ dlogits,              // (M, D)
@@ -81,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_labels_backwa
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) cross_entropy_of_rows_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_rows_backward(
     const storage* __restrict__ probabilities,  // (M, D)
     const storage* __restrict__ targets,        // (M, D)
     storage* __restrict__ dlogits,              // (M, D)

@@ -18,7 +18,8 @@ from xpcnn.errors import KernelError
 FOLDER = Path(__file__).parent
 
 _KERNEL = re.compile(
-    r'extern "C" __global__ void (?:__launch_bounds__\((?P<threads>\d+)\) )?(?P<name>\w+)\((?P<parameters>.*?)\) \{',
+    r'extern "C" __global__ void (?:__launch_bounds__\((?P<threads>\d+)(?:, \d+)?\) )?'
+    r"(?P<name>\w+)\((?P<parameters>.*?)\) \{",
     re.DOTALL,
 )
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
