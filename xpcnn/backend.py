@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
@@ -191,12 +191,18 @@ def set_backend(name: str) -> Backend:
 
 
 @contextmanager
-def use_backend(name: str) -> Iterator[Backend]:
-    """Make `name` the active backend inside a ``with`` block, and restore the former one at its end."""
+def use_backend(name: str, *, reference: bool = False) -> Iterator[Backend]:
+    """Make `name` the active backend inside a ``with`` block, and restore the former one at its end.
+
+    With `reference` it runs the ops of the textbook, without its kernels.
+    """
     global _active
     former = _active
     try:
-        yield set_backend(name)
+        opened = set_backend(name)
+        if reference:
+            opened = _active = replace(opened, kernels={})
+        yield opened
     finally:
         _active = former
 
