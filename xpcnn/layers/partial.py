@@ -9,7 +9,7 @@ from xpcnn.backend import Array, xp
 from xpcnn.errors import ShapeError
 from xpcnn.geometry import Pair, Window
 from xpcnn.initializers import Initializer, he_normal
-from xpcnn.layers.base import Layer, Parameter, Shape, check_dtype
+from xpcnn.layers.base import Buffer, Layer, Parameter, Shape, check_dtype
 from xpcnn.layers.pooling import check_images, image_shape
 from xpcnn.random import Seed
 
@@ -78,6 +78,9 @@ class PartialConv(Layer):
                     f"PartialConv: output {output} must see at least one of the inputs 0 to {in_channels - 1}, each "
                     f"once, got {inputs}; mend the table or pass another in_channels"
                 )
+        links = [(output, c) for output, inputs in enumerate(self.connections) for c in inputs]
+        # where each connection stands in filters(), on the device: a list would be uploaded again at every step
+        self.places = Buffer(np.array(links).T, persistent=False)
         drawn = [initializer((1, len(inputs), *self.window.size), rng)[0] for inputs in self.connections]
         self.weight = Parameter(np.concatenate(drawn))
         self.bias = Parameter(np.zeros(len(self.connections), drawn[0].dtype))
@@ -94,14 +97,14 @@ class PartialConv(Layer):
         dx, dfilters, self.bias.grad[...] = ops.conv_backward(
             dy, x, self.filters(), self.window, need_dx=need_dx
         )
-        self.weight.grad[...] = dfilters[self._places()]
+        self.weight.grad[...] = dfilters[tuple(self.places.data)]
         return dx
 
     def filters(self) -> Array:
         """Return the weights as Conv has them, zeros where there is no connection: (O,C,KH,KW)."""
         shape = (len(self.connections), self.in_channels, *self.window.size)
         filters = xp.zeros(shape, self.weight.data.dtype)
-        filters[self._places()] = self.weight.data
+        filters[tuple(self.places.data)] = self.weight.data
         return filters
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -116,11 +119,6 @@ class PartialConv(Layer):
     def multiply_adds(self, input_shape: Shape) -> int:
         _, OH, OW = self.output_shape(input_shape)
         return int(self.weight.data.size) * OH * OW
-
-    def _places(self) -> tuple[list[int], list[int]]:
-        """The output and the input channel of every connection, as an index."""
-        pairs = [(output, c) for output, inputs in enumerate(self.connections) for c in inputs]
-        return [output for output, _ in pairs], [c for _, c in pairs]
 
     def __str__(self) -> str:
         shown = f"PartialConv({self.in_channels}, <{len(self.connections)} rows>, {self.kernel_size!r}"
