@@ -122,14 +122,8 @@ def running(name: str) -> Iterator[Backend]:
         raise BackendError(
             f"compare: kernels {kernels!r} of {name!r} are unknown; write one of: {', '.join(CHOICES)}"
         )
-    with use_backend(backend) as active:
-        own = dict(active.kernels)
-        if kernels == "reference":
-            active.kernels.clear()
-        try:
-            yield active
-        finally:
-            active.kernels.update(own)
+    with use_backend(backend, reference=kernels == "reference") as active:
+        yield active
 
 
 def compare(
@@ -182,7 +176,8 @@ def difference(step: int, first: Quantity, second: Quantity) -> Difference:
         )
     if a.size == 0:
         return Difference(step, first.layer, first.what, 0.0, (), 0.0, 0.0)
-    apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    with np.errstate(invalid="ignore"):
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
     apart[np.isnan(apart)] = np.inf
     index = tuple(map(int, np.unravel_index(apart.argmax(), apart.shape)))
     scale = max(np.abs(x[np.isfinite(x)]).max(initial=0.0) for x in (a, b)) or 1.0

@@ -29,7 +29,8 @@ def traced(model: Traceable, enter: Hook | None = None, leave: Hook | None = Non
     '0' forward [1. 1.]
     '' forward [1. 1.]
     """
-    layers = list({id(layer): (name, layer) for name, layer in model.named_layers()}.values())
+    once = {id(layer): (name, layer) for name, layer in reversed([*model.named_layers()])}
+    layers = list(once.values())
     directions: tuple[Direction, ...] = ("forward", "backward")
     try:
         for name, layer in layers:

@@ -36,6 +36,8 @@ def elementwise(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     AttributeError
         For a ufunc that CuPy lacks.
     """
+    if name == "matmul":
+        return matmul(*inputs, **kwargs)
     nin = judge.real(name).nin
     inputs, outputs = inputs[:nin], inputs[nin:]
     kwargs = dict(kwargs)
@@ -63,7 +65,9 @@ def elementwise(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 def matmul(a: Any, b: Any) -> Any:
     """Return a @ b, through CuPy's wrapper of cuBLAS."""
     forbid("matmul", CUBLAS)
-    return on_device(np.matmul(to_hosts(a, "matmul"), to_hosts(b, "matmul")), "matmul", [])
+    with np.errstate(all="ignore"):
+        product = np.matmul(to_hosts(a, "matmul"), to_hosts(b, "matmul"))
+    return on_device(product, "matmul", [])
 
 
 def _overlaps(a: Host, b: Host) -> bool:

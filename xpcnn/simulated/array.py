@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from xpcnn.simulated import indexing, judge
-from xpcnn.simulated.arithmetic import Arithmetic, elementwise
+from xpcnn.simulated.arithmetic import COMPARISONS, Arithmetic, elementwise
 from xpcnn.simulated.events import emit
 from xpcnn.simulated.guard import Host, arrays_in, to_hosts, to_hosts_by_name
 from xpcnn.simulated.methods import METHODS, Flags, Pointer
@@ -195,6 +195,8 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         """Let np.exp(x) be computed on the device, quietly, as in CuPy."""
         if method != "__call__":
             return NotImplemented
+        if ufunc.__name__ in COMPARISONS.values():  # NumPy makes an array of a scalar on their left; CuPy undoes it
+            inputs = tuple(x.item() if isinstance(x, Host) and x.ndim == 0 else x for x in inputs)
         return elementwise(ufunc.__name__, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
-PASSED_THROUGH = (str(PACKAGE / "simulated"), str(PACKAGE / "backend.py"))
-"""Not the cause of anything: the simulation itself, and `to_device` and its like, which do as they are told."""
+PASSED_THROUGH = tuple(str(PACKAGE / path) for path in ("simulated", "backend.py", "kernels/cuda/launch.py"))
+"""Not the cause of anything: the simulation, `to_device` and its like, and the launcher, which do as they are told."""
 
 
 def call_site() -> str:

@@ -76,7 +76,7 @@ def _from_docstring(doc: str) -> inspect.Signature | None:
     arguments = re.fullmatch(r"[\w.]+\((.*)\)(?: -> .*)?", first)
     if arguments is None:
         return None
-    python = re.sub(r"(^|, )(?:int|Py_ssize_t|_ndarray_base) (?=\w)", r"\1", arguments.group(1))
+    python = re.sub(r"(^|, )\w+ (?=\w)", r"\1", arguments.group(1))
     made: dict[str, Any] = {}
     exec(f"def method({python}): ...", made)
     return inspect.signature(made["method"])
