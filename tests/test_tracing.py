@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from xpcnn.backend import to_device
+from xpcnn.layers import Affine, ReLU, Residual, Sequential
+from xpcnn.tracing import traced
+
+
+@pytest.fixture
+def model():
+    return Sequential(Affine(3, 3, rng=0), Residual(ReLU()))
+
+
+def test_every_layer_is_met_in_the_order_of_computation(model):
+    met = []
+    with traced(
+        model,
+        enter=lambda name, layer, direction, value: met.append(("in", name, direction)),
+        leave=lambda name, layer, direction, value: met.append(("out", name, direction)),
+    ):
+        y = model(to_device(np.ones((2, 3), np.float32)))
+        model.backward(y)
+    names = [name for way, name, direction in met if way == "out" and direction == "forward"]
+    assert names == ["0", "1.body", "1.shortcut", "1", ""]
+    names = [name for way, name, direction in met if way == "in" and direction == "backward"]
+    assert names == ["", "1", "1.body", "1.shortcut", "0"]
+
+
+def test_values_are_what_goes_in_and_comes_out(model):
+    seen = {}
+    x = to_device(np.ones((2, 3), np.float32))
+    with traced(model, leave=lambda name, layer, direction, value: seen.update({(name, direction): value})):
+        y = model(x)
+        dx = model.backward(y, need_dx=False)
+    assert seen["", "forward"] is y
+    assert seen["1", "forward"] is y
+    assert dx is None
+    assert seen["0", "backward"] is None
+
+
+def test_a_layer_in_two_places_is_hooked_once():
+    shared = ReLU()
+    met = []
+    with traced(Sequential(shared, shared), leave=lambda name, *rest: met.append(name)) as _:
+        Sequential(shared, shared)(to_device(np.ones(2, np.float32)))
+    assert met == ["0", "0"]
+
+
+def test_afterwards_and_after_an_error_nothing_is_left(model):
+    with pytest.raises(KeyError), traced(model):
+        raise KeyError
+    assert all(
+        "forward" not in vars(layer) and "backward" not in vars(layer) for _, layer in model.named_layers()
+    )
