@@ -1,5 +1,7 @@
 """The papers' networks: exact to the parameter; and narrow copies of each learn, and have the gradients they should."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,7 @@ PARAMETERS = {
     "resnet56": 853_018,
     "resnet110": 1_727_962,
 }
+TABLE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
 CIFAR = {"resnet20", "resnet32", "resnet44", "resnet56", "resnet110"}
 PLAIN = {"simple", "deep", "lenet5", "lenet5_1998"}
 QUICK = {
@@ -91,6 +94,8 @@ def test_parameters(name):
     assert model.output_shape(shape) == (classes,)
     summary = model.summary(shape)
     assert summary.parameters == sum(row.parameters for row in summary.rows) == PARAMETERS[name]
+    row = f"| {' x '.join(map(str, shape))} | {summary.parameters:,} | {summary.multiply_adds:,} |"
+    assert f"| {name} | {classes:,} {row}\n" in TABLE
     assert f"{PARAMETERS[name]:,}" in summary.splitlines()[-1]
     assert models.BY_NAME[name].__doc__.count(f"{PARAMETERS[name]:,}") == 1
 
