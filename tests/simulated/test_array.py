@@ -165,6 +165,23 @@ def test_views_share_memory_and_cost_nothing():
     assert all((view.get() == 7).all() for view in views)
 
 
+def test_what_is_there_already_costs_nothing():
+    x = to_device(A)
+    with ledger() as counts:
+        assert x.astype("float32", copy=False) is x
+        assert xp.ascontiguousarray(x) is x
+        assert xp.asarray(x) is x
+    assert not counts.entries
+
+
+def test_writing_into_out_is_a_launch_without_an_allocation():
+    x, out = to_device(A), xp.empty((2,), np.float32)
+    with ledger() as counts:
+        assert x.sum(axis=1, out=out) is out
+        assert xp.max(x, axis=1, out=out) is out
+    assert (counts.launches, counts.allocations) == (2, 0)
+
+
 def test_scatter_adds_up_what_comes_twice():
     x = to_device(np.zeros(3, np.float32))
     x.scatter_add(to_device(np.array([1, 1])), to_device(np.ones(2, np.float32)))

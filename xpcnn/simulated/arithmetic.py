@@ -7,7 +7,7 @@ import numpy as np
 
 from xpcnn.simulated import judge
 from xpcnn.simulated.events import CUBLAS, emit, forbid
-from xpcnn.simulated.guard import Host, OnDevice, arrays_in, refuse_sequence, to_hosts
+from xpcnn.simulated.guard import Host, OnDevice, refuse_sequence, to_hosts
 from xpcnn.simulated.results import on_device
 
 BINARY = {
@@ -59,7 +59,7 @@ def elementwise(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             emit("allocation", f"{name}: operand that overlaps out, copied")
     with np.errstate(all="ignore"):
         result = function(*hosts, **kwargs)
-    return on_device(result, name, arrays_in(outputs))
+    return on_device(result, name, [], written=outputs)
 
 
 def matmul(a: Any, b: Any) -> Any:

@@ -195,7 +195,9 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         """Let np.exp(x) be computed on the device, quietly, as in CuPy."""
         if method != "__call__":
             return NotImplemented
-        if ufunc.__name__ in COMPARISONS.values():  # NumPy makes an array of a scalar on their left; CuPy undoes it
+        if (
+            ufunc.__name__ in COMPARISONS.values()
+        ):  # NumPy makes an array of a scalar on their left; CuPy undoes it
             inputs = tuple(x.item() if isinstance(x, Host) and x.ndim == 0 else x for x in inputs)
         return elementwise(ufunc.__name__, inputs, kwargs)
 
@@ -220,7 +222,8 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
             judge.bind(f"ndarray.{name}", (self, *args), kwargs)
             with np.errstate(all="ignore"):  # CuPy never warns of an overflow
                 result = method.run(self._host, *to_hosts(args, name), **to_hosts_by_name(kwargs, name))
-            return on_device(result, name, [self, *arrays_in((args, kwargs))], method.keeps_order)
+            operands = [self, *arrays_in((args, kwargs))]
+            return on_device(result, name, operands, method.keeps_order, kwargs.get("out"))
 
         return call
 

@@ -169,7 +169,7 @@ def generic(path: str, numpy_function: Callable[..., Any]) -> Callable[..., Any]
         if name in ANSWER_ON_DEVICE:
             result = np.bool_(result)
         keeps_order = name in KEEPS_ORDER or name.endswith("_like")
-        return on_device(result, name, arrays_in((args, kwargs)), keeps_order)
+        return on_device(result, name, arrays_in((args, kwargs)), keeps_order, kwargs.get("out"))
 
     return call
 
