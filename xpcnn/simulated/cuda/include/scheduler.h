@@ -81,19 +81,24 @@ static void __attribute__((noinline)) resume_fiber(int number) {
 #endif
 }
 
+// A fiber that is done waits to be the same thread of the next block: making one costs calls of the system.
 static void fiber_main() {
-    thread_body(thread_arguments);
-    fibers[current].waiting = DONE;
-    pause_fiber();
+    for (;;) {
+        thread_body(thread_arguments);
+        fibers[current].waiting = DONE;
+        pause_fiber();
+    }
 }
 
 static void begin_fiber(int number) {
     Fiber& fiber = fibers[number];
-    if (!fiber.stack) fiber.stack = (char*)malloc(STACK);
-    fiber.begun = false;
+    const bool ended = fiber.stack && fiber.waiting == DONE;  // not one that an error left in the middle
     fiber.waiting = RUNNABLE;
     fiber.turn = 0;
     fiber.index = {number % blockDim.x, number / blockDim.x % blockDim.y, number / (blockDim.x * blockDim.y)};
+    if (ended) return;
+    if (!fiber.stack) fiber.stack = (char*)malloc(STACK);
+    fiber.begun = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack;
     fiber.context.uc_stack.ss_size = STACK;
