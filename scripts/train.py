@@ -2,13 +2,18 @@
 
     python scripts/train.py                                   the book's SimpleConvNet on MNIST
     XPCNN_BACKEND=cupy python scripts/train.py                the same on an NVIDIA GPU
-    python scripts/train.py --model deep --augment --output runs/deep
+    python scripts/train.py --model deep --augment --output runs/deep --checkpoint-every 100
+    python scripts/train.py --resume runs/deep                go on from its last checkpoint, to the bit
 
-Ctrl-C ends it cleanly: the weights are saved in the folder of --output, or else in a file whose name is printed.
+Ctrl-C ends it cleanly: the weights, and a checkpoint, are saved in the folder of --output, or else the weights in a
+file whose name is printed. A resumed run takes its configuration from the checkpoint. Only --backend,
+--checkpoint-every and what --data-dir, --metrics, --json and --quiet say may be new; and --epochs may grow if the
+schedule is constant, since any other is laid out over all epochs from the first step on.
 """
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -20,11 +25,13 @@ from tqdm import tqdm
 import xpcnn
 from xpcnn import data, models, optimizers, schedules
 from xpcnn.backend import NAMES, active_backend, set_backend, synchronize
-from xpcnn.command_line import INTERRUPTED, counted, image_bar, not_negative, positive, run, whole
+from xpcnn.checkpoint import load_checkpoint, read_config
+from xpcnn.command_line import INTERRUPTED, counted, image_bar, not_negative, positive, run, stoppable, whole
 from xpcnn.data.datasets import LOADERS
-from xpcnn.errors import DivergenceError
+from xpcnn.errors import CheckpointError, DivergenceError
 from xpcnn.losses import SoftmaxCrossEntropy
-from xpcnn.record import Record
+from xpcnn.position import Position
+from xpcnn.record import CHECKPOINT, Record
 from xpcnn.training import evaluate, train
 
 EPOCHS, MORE_EPOCHS = {"simple": 3, "deep": 5, "lenet5": 5}, 10
@@ -33,7 +40,9 @@ AUGMENTATION = {
     "fashion-mnist": data.Compose(data.Crop(2), data.Flip()),
     "cifar10": data.Compose(data.Crop(4), data.Flip()),
 }
-NO_CONFIGURATION = {"data_dir", "output", "metrics", "json", "quiet"}  # where things lie and what is shown
+# where things lie and what is shown; and what a resumed run may have otherwise
+NO_CONFIGURATION = {"data_dir", "output", "metrics", "resume", "json", "quiet"}
+FREE = {"backend", "checkpoint_every", "xpcnn", "numpy"}
 
 
 def arguments() -> argparse.Namespace:
@@ -44,7 +53,12 @@ def arguments() -> argparse.Namespace:
     add("--model", choices=models.BY_NAME, default="simple", help="network (default: %(default)s)")
     add("--dataset", choices=LOADERS, default="mnist", help="(default: %(default)s, which is built in)")
     add("--data-dir", type=Path, metavar="DIR", help="folder of the data set's files (default: $XPCNN_DATA)")
-    add("--epochs", type=whole(1), metavar="E", help=f"passes over the images (default: {epochs}, else {MORE_EPOCHS})")
+    add(
+        "--epochs",
+        type=whole(1),
+        metavar="E",
+        help=f"passes over the images (default: {epochs}, else {MORE_EPOCHS})",
+    )
     add("--batch-size", type=whole(1), default=100, metavar="B", help="images a step (default: %(default)s)")
     add("--optimizer", choices=optimizers.BY_NAME, default="adam", help="(default: %(default)s)")
     add("--lr", type=positive, default=0.003, help="learning rate, at its highest (default: %(default)s)")
@@ -66,10 +80,42 @@ def arguments() -> argparse.Namespace:
     add("--backend", choices=NAMES, help="where to compute (default: $XPCNN_BACKEND, or numpy)")
     add("--limit", type=whole(1), metavar="N", help="train on the first N images; test on all")
     add("--output", type=Path, metavar="DIR", help="for weights.safetensors, metrics.jsonl, config.json")
+    add(
+        "--checkpoint-every", type=whole(1), metavar="STEPS", help="save all that --resume needs, in --output"
+    )
+    add("--resume", type=Path, metavar="DIR", help="go on with the run whose checkpoint is in this folder")
     add("--metrics", type=Path, metavar="FILE", help="write one line of JSON an epoch")
     add("--json", action="store_true", help="end with one line of JSON, the result")
     add("--quiet", action="store_true", help="print the result only")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.resume:
+        args = resumed(parser, args)
+    if args.checkpoint_every and not args.output:
+        parser.error("argument --checkpoint-every: expected --output DIR as well, the folder to write to")
+    return args
+
+
+def resumed(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
+    """Read the flags once more, with the checkpoint's configuration for defaults; they may not contradict it."""
+    file = args.resume / CHECKPOINT
+    config = {**read_config(file), "output": args.resume}
+    if lacking := ", ".join(sorted(vars(args).keys() - NO_CONFIGURATION - config.keys())):
+        raise CheckpointError(
+            f"{file}: its configuration lacks {lacking}; go on with the program that wrote it"
+        )
+    from_environment = {"backend": None} if os.environ.get("XPCNN_BACKEND") else {}
+    parser.set_defaults(**config | from_environment)
+    args = parser.parse_args()
+    for name in config.keys() - FREE:
+        flag, given, saved = f"--{name.replace('_', '-')}", getattr(args, name), config[name]
+        longer = name == "epochs" and given > saved
+        if given != saved and not (longer and config["schedule"] == "constant"):
+            why = f" (its {config['schedule']} schedule is laid out over all epochs)" if longer else ""
+            raise CheckpointError(
+                f"{file}: {flag} is {saved} there{why}, got {flag} {given}; leave {flag} out, or start a new run "
+                "without --resume"
+            )
+    return args
 
 
 def main() -> int:
@@ -89,36 +135,54 @@ def main() -> int:
     schedule = schedules.warm_up(schedules.by_name(args.schedule, args.lr, steps), args.warm_up)
     config = {name: value for name, value in vars(args).items() if name not in NO_CONFIGURATION}
     config |= {"epochs": epochs, "backend": machine.name, "xpcnn": xpcnn.__version__, "numpy": np.__version__}
-    record = Record(config, args.output, args.metrics)
+    position = load_checkpoint(args.resume / CHECKPOINT, model, optimizer) if args.resume else Position(rng)
+    record = Record(config, args.output, args.metrics, position if args.resume else None)
 
     say = (lambda text: None) if args.quiet else tqdm.write  # print, with the bar out of the way
     say(f"{args.model} on {args.dataset}: {len(images):,} images, {optimizer.data.size:,} parameters, "
         f"backend {machine.name}")  # fmt: skip
-    epoch, spent, begin = 0, 0.0, time.perf_counter()
+    if args.resume:
+        say(f"resumed in epoch {position.epoch} after {optimizer.steps} of {steps} steps")
+    # seconds and images are those of this process
+    epoch, spent, trained, begin = position.epoch - 1, 0.0, 0, time.perf_counter()
+    done = min(position.step * args.batch_size, len(images))
+
+    def save_checkpoint_between(batches):
+        for batch in batches:
+            yield batch
+            if args.checkpoint_every and optimizer.steps % args.checkpoint_every == 0:
+                record.checkpoint(model, optimizer, position)
+
     try:
-        with image_bar(epochs * len(images), args.quiet) as bar:
+        with image_bar(epochs * len(images), args.quiet) as bar, stoppable() as between:
+            bar.update(epoch * len(images) + done)
             for epoch, loss in train(
                 model, SoftmaxCrossEntropy(), optimizer, (images, labels),
-                epochs=epochs, batch_size=args.batch_size, rng=rng, schedule=schedule,
+                epochs=epochs, batch_size=args.batch_size, position=position, schedule=schedule,
                 transform=AUGMENTATION[args.dataset] if args.augment else None,
-                progress=lambda batches: counted(bar, batches, "training"),
+                progress=lambda batches: save_checkpoint_between(between(counted(bar, batches, "training"))),
             ):  # fmt: skip
                 synchronize()
                 seconds = time.perf_counter() - begin
-                spent += seconds
+                spent, trained = spent + seconds, trained + len(images) - done
                 bar.set_description("testing")
-                accuracy = evaluate(model, dataset.test)
+                accuracy = evaluate(model, dataset.test, progress=between)
                 record.add(
                     {"epoch": epoch, "train_loss": loss, "test_accuracy": accuracy, "seconds": seconds,
-                     "images_per_second": len(images) / seconds, "lr": optimizer.lr}, model, optimizer.steps,
+                     "images_per_second": (len(images) - done) / seconds, "lr": optimizer.lr},
+                    model, optimizer.steps,
                 )  # fmt: skip
+                if args.checkpoint_every:
+                    record.checkpoint(model, optimizer, position)
                 say(f"epoch {epoch}/{epochs}  loss {loss:.4f}  test accuracy {accuracy:.2%}  {seconds:.1f} s")
-                begin = time.perf_counter()
+                done, begin = 0, time.perf_counter()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would undo what the first one saves
         file = record.save(model, optimizer.steps)
-        done = f"interrupted after {optimizer.steps} of {steps} steps"
-        print(f"train.py: {done}; the weights are in {file}", file=sys.stderr)
+        record.checkpoint(model, optimizer, position)
+        ended = f"interrupted after {optimizer.steps} of {steps} steps"
+        on = f"; go on with: python scripts/train.py --resume {args.output}" if args.output else ""
+        print(f"train.py: {ended}{on}; the weights are in {file}", file=sys.stderr)
         return INTERRUPTED
     except DivergenceError as error:
         kept = f"; the weights of epoch {epoch} are in {record.weights}" if args.output and epoch else ""
@@ -129,7 +193,7 @@ def main() -> int:
     if args.json:
         print(json.dumps({
             "model": args.model, "backend": machine.name, "epochs": epochs, "train_loss": loss,
-            "test_accuracy": accuracy, "seconds": spent, "images_per_second": epochs * len(images) / spent,
+            "test_accuracy": accuracy, "seconds": spent, "images_per_second": trained / spent,
         }))  # fmt: skip
     else:
         print(f"test accuracy {accuracy:.2%} after {epochs} epochs, {spent:.1f} s of training")

@@ -6,6 +6,7 @@ import pytest
 
 from xpcnn.checkpoint import load_weights, read_weights
 from xpcnn.layers import Affine
+from xpcnn.position import Position
 from xpcnn.record import Record
 
 CONFIG = {"model": "simple", "dataset": "mnist", "lr": 0.1}
@@ -56,3 +57,33 @@ def test_a_place_that_cannot_be_written_to_is_known_at_once(tmp_path, place):
     with pytest.raises(OSError, match=r"."):
         Record(CONFIG, **{name: tmp_path / path for name, path in place.items()})
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def resumed_at(epoch, step, steps=4):
+    position = Position(0)
+    position.epoch = epoch
+    position.shuffle(10, steps)
+    position.step = step
+    return position
+
+
+@pytest.mark.parametrize(("step", "kept"), [(0, 1), (2, 1), (4, 2)])
+def test_a_run_that_goes_on_cuts_off_what_comes_again(model, tmp_path, step, kept):
+    record = Record(CONFIG, tmp_path)
+    for epoch in (1, 2, 3):
+        record.add({"epoch": epoch, "seconds": 9}, model, epoch)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 4, "sec')  # the process was killed here
+    (tmp_path / ".weights.safetensors.0123abcd.tmp").write_text("half")
+    (tmp_path / ".weights.safetensors.mine.tmp").write_text("mine")
+    again = Record(CONFIG, tmp_path, resumed=resumed_at(2, step))
+    metrics = tmp_path / "metrics.jsonl"
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [1, 2][:kept]
+    again.add({"epoch": 2, "seconds": 1}, model, 2)  # is yielded once more
+    assert [json.loads(line)["seconds"] for line in metrics.read_text().splitlines()] == [
+        9,
+        9 if kept == 2 else 1,
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json", "metrics.jsonl", "weights.safetensors", ".weights.safetensors.mine.tmp",
+    }  # fmt: skip

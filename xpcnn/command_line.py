@@ -3,8 +3,10 @@
 import argparse
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -87,3 +89,27 @@ def counted(bar: "tqdm[NoReturn]", batches: Iterable[Any], description: str) -> 
     for batch in batches:
         yield batch
         bar.update(len(batch[1]))
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[Iterable[Any]], Iterator[Any]]]:
+    """Within the block Ctrl-C waits for a step to end, since half a step can be neither saved nor gone on with.
+
+    Yields a function that wraps batches, ``for batch in between(batches)``, and raises KeyboardInterrupt before the
+    next batch once Ctrl-C was pressed. Where a shell ignores Ctrl-C, as in the background, so do we.
+    """
+    pressed: list[int] = []
+
+    def between(batches: Iterable[Any]) -> Iterator[Any]:
+        for batch in batches:
+            yield batch
+            if pressed:
+                raise KeyboardInterrupt
+
+    former = signal.getsignal(signal.SIGINT)
+    if former is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield between
+    finally:
+        signal.signal(signal.SIGINT, former)

@@ -5,6 +5,7 @@ file beside the old one, onto the disk, and only then takes its name: os.replace
 every system.
 """
 
+import glob
 import itertools
 import os
 import secrets
@@ -84,3 +85,10 @@ def keep_former(*paths: str | os.PathLike[str]) -> None:
     for file, name in zip(files, kept, strict=True):
         if file.is_file():
             os.rename(file, name)
+
+
+def remove_unfinished(path: str | os.PathLike[str]) -> None:
+    """Remove what `replacing` leaves beside `path` when the process is killed in its block."""
+    target = Path(os.path.realpath(path))
+    for temporary in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.tmp"):
+        temporary.unlink(missing_ok=True)

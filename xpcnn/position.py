@@ -67,6 +67,11 @@ class Position:
         self.losses[self.step] = loss
         self.step += 1
 
+    @property
+    def ended(self) -> bool:
+        """Whether every step of the epoch is done."""
+        return self.start is not None and self.step == len(self.losses)
+
     def next_epoch(self) -> None:
         """Stand before the next epoch's shuffle."""
         self.epoch, self.step, self.start = self.epoch + 1, 0, None

@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xpcnn.checkpoint import save_weights
-from xpcnn.files import keep_former, replacing
+from xpcnn.checkpoint import save_checkpoint, save_weights
+from xpcnn.files import keep_former, remove_unfinished, replacing
 from xpcnn.layers import Layer
+from xpcnn.optimizers import Optimizer
+from xpcnn.position import Position
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 class Record:
-    """The files of one run: weights.safetensors, metrics.jsonl and config.json in a folder, metrics in any other file.
+    """The files of one run: weights, checkpoint, metrics.jsonl and config.json in a folder, metrics in any other file.
 
     Making one moves the files of a former run to numbered names and writes the configuration, so a place that
     cannot be written to is known before the first step. Without a folder weights are written only by `save`,
@@ -22,6 +26,8 @@ class Record:
     config : mapping that JSON can hold
         It must name "model" and "dataset": ``scripts/evaluate.py`` reads them from the weights.
     folder, metrics : Path or None
+    resumed : Position or None
+        Of a run that goes on: its files stay. Lines of metrics beyond the position are cut off, since they come again.
 
     Raises
     ------
@@ -30,28 +36,43 @@ class Record:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], folder: Path | None = None, metrics: Path | None = None
+        self,
+        config: Mapping[str, Any],
+        folder: Path | None = None,
+        metrics: Path | None = None,
+        resumed: Position | None = None,
     ) -> None:
         self.config, self.folder, self.metrics = dict(config), folder, {metrics} if metrics else set()
         self.weights = Path("interrupted.safetensors")
+        files: list[Path] = []
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self.weights = folder / "weights.safetensors"
             self.metrics.add(folder / "metrics.jsonl")
-            keep_former(self.weights, folder / "config.json", *self.metrics)
-            with replacing(folder / "config.json") as file:
-                file.write((json.dumps(self.config, indent=2) + "\n").encode())
-        else:
-            keep_former(*self.metrics)
+            files = [self.weights, folder / CHECKPOINT, folder / "config.json"]
+        if resumed is None:
+            keep_former(*files, *self.metrics)
+        for file in files:
+            remove_unfinished(file)
+        if folder is not None:
+            with replacing(folder / "config.json") as handle:
+                handle.write((json.dumps(self.config, indent=2) + "\n").encode())
         for path in self.metrics:
             path.parent.mkdir(parents=True, exist_ok=True)
             open(path, "a").close()
+            if resumed is not None:
+                _cut(path, resumed.epoch if resumed.ended else resumed.epoch - 1)
 
     def add(self, line: Mapping[str, Any], model: Layer, steps: int) -> None:
-        """Write down what one epoch gave: the weights, then a line of metrics, so that every line has its weights."""
+        """Write down what one epoch gave: the weights, then a line of metrics, so that every line has its weights.
+
+        A line that was there when the run was resumed stays as it is.
+        """
         if self.folder is not None:
             self._save(model, steps)
         for path in self.metrics:
+            if any(former["epoch"] == line["epoch"] for former in _lines(path)):
+                continue
             with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -62,6 +83,23 @@ class Record:
         self._save(model, steps)
         return self.weights
 
+    def checkpoint(self, model: Layer, optimizer: Optimizer, position: Position) -> None:
+        """Write down, in the folder, all that the run needs to go on from here."""
+        if self.folder is not None:
+            save_checkpoint(self.folder / CHECKPOINT, model, optimizer, position, self.config)
+
     def _save(self, model: Layer, steps: int) -> None:
         names = {name: str(self.config[name]) for name in ("model", "dataset")}
         save_weights(model, self.weights, {**names, "steps": str(steps), "config": json.dumps(self.config)})
+
+
+def _cut(path: Path, epoch: int) -> None:
+    """Keep the lines up to this epoch."""
+    kept = [json.dumps(line) + "\n" for line in _lines(path) if line["epoch"] <= epoch]
+    with replacing(path) as file:
+        file.write("".join(kept).encode())
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file of metrics; a last one that a killed process did not finish is none."""
+    return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]

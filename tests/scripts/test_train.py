@@ -170,7 +170,7 @@ def test_ctrl_c_in_evaluation_saves_the_weights(train_script, monkeypatch, capsy
     script = train_script.module(monkeypatch, "--limit", 100, "--epochs", 2)
     monkeypatch.chdir(tmp_path)
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(script, "evaluate", interrupted)
