@@ -1,5 +1,7 @@
 """The CUDA kernels on the CPU, over plain NumPy arrays, and on a GPU where there is one."""
 
+import os
+
 import numpy as np
 import pytest
 from cuda_examples import WHY_NOT, host_module
@@ -22,6 +24,8 @@ def where(request):
     if request.param == "cupy":
         import cupy
 
+        if os.environ.get("XPCNN_GPU_POOL") == "off":
+            cupy.cuda.set_allocator(None)  # each array by itself, for compute-sanitizer to see its end
         return {"module": cupy, "upload": cupy.asarray, "download": cupy.asnumpy}
     request.getfixturevalue("compiler")
     return {"module": host_module, "upload": np.copy, "download": np.asarray}

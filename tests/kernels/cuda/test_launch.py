@@ -1,5 +1,6 @@
 """The checked launcher: what it refuses, with whose name, and what it compiles."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,6 +131,12 @@ def test_a_text_stands_alone_and_has_each_header_once():
     assert '#include "' not in text
     assert text.count("block_sum(real value)") == 1
     assert text.count("first_element() {") == 1
+
+
+def test_the_kernel_in_the_documentation_is_the_one_that_runs():
+    page = (source.FOLDER.parents[2] / "docs" / "kernels.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```cuda\n(.*?)```", page, re.DOTALL)
+    assert shown in (source.FOLDER / "relu.cu").read_text(encoding="utf-8")
 
 
 def test_signatures_say_where_they_stand():
