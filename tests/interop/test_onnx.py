@@ -59,7 +59,7 @@ def assert_close(actual, expected, tolerance=1e-5):
 
 
 @every_model
-def test_onnxruntime_agrees_with_any_batch_size(backend, name, tmp_path):
+def test_onnxruntime_agrees_with_any_batch_size(name, tmp_path):
     model, images = narrow(name)
     interop.export(model, tmp_path / "model.onnx", images.shape[1:])
     scores = to_host(model(to_device(images)))
@@ -68,7 +68,7 @@ def test_onnxruntime_agrees_with_any_batch_size(backend, name, tmp_path):
 
 
 @every_model
-def test_it_comes_back_as_layers_that_train(backend, name, tmp_path):
+def test_it_comes_back_as_layers_that_train(name, tmp_path):
     model, images = narrow(name)
     interop.export(model, tmp_path / "model.onnx", images.shape[1:])
     again = interop.load(tmp_path / "model.onnx")
@@ -84,6 +84,14 @@ def test_it_comes_back_as_layers_that_train(backend, name, tmp_path):
     } | {Conv}
     if name != "lenet5_1998":  # whose table is written out as a whole convolution
         assert sum(p.data.size for p in again.parameters()) == sum(p.data.size for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["lenet5_1998", "resnet20"])
+def test_weights_come_from_any_device_and_go_to_it(backend, name, tmp_path):
+    model, images = narrow(name)
+    interop.export(model, tmp_path / "model.onnx", images.shape[1:])
+    x = to_device(images)
+    assert_close(to_host(interop.load(tmp_path / "model.onnx")(x)), to_host(model(x)))
 
 
 TRICKY = [

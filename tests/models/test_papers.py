@@ -46,16 +46,8 @@ PARAMETERS = {
 TABLE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
 CIFAR = {"resnet20", "resnet32", "resnet44", "resnet56", "resnet110"}
 PLAIN = {"simple", "deep", "lenet5", "lenet5_1998"}
-QUICK = {
-    "lenet5",
-    "lenet5_1998",
-    "alexnet",
-    "vgg11_bn",
-    "googlenet",
-    "resnet18",
-    "resnet50",
-    "resnet20",
-}  # one a family
+QUICK = {"lenet5_1998", "alexnet", "vgg11_bn", "resnet18", "resnet20"}  # one a family
+DEEP = {"resnet50", "resnet101", "resnet152", "resnet44", "resnet56", "resnet110", "googlenet_torchvision"}
 SIDES = {"alexnet": 67, "googlenet": 48}  # the smallest that go through
 
 every_model = pytest.mark.parametrize("name", PARAMETERS)
@@ -145,7 +137,9 @@ def test_what_makes_them_the_papers():
     assert [c.groups for c in convolutions if hasattr(c, "groups")] == [1, 2, 1, 2, 2]
 
 
-@every_model
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in PARAMETERS]
+)
 def test_forward_and_backward(backend, name):
     model, shape = narrow(name)
     (x, labels), criterion = batch(shape, 2), SoftmaxCrossEntropy()
@@ -160,7 +154,7 @@ def test_forward_and_backward(backend, name):
 
 
 @all_at_leisure
-def test_sixteen_images_are_learnt_by_heart(backend, name):
+def test_sixteen_images_are_learnt_by_heart(name):
     model, shape = narrow(name, width=1 / 8)
     x, labels = batch(shape, 16)
     criterion, optimizer = SoftmaxCrossEntropy(), Adam(model.parameters(), 0.003 if name in PLAIN else 0.01)
@@ -177,7 +171,7 @@ def test_sixteen_images_are_learnt_by_heart(backend, name):
 
 
 @pytest.mark.slow
-def test_googlenet_with_its_heads_learns_by_heart(backend):
+def test_googlenet_with_its_heads_learns_by_heart():
     model = models.googlenet(4, 0, auxiliary=True, width=1 / 16, input_shape=(3, 80, 80))
     for _, layer in model.named_layers():
         if isinstance(layer, Dropout):
@@ -198,7 +192,7 @@ def test_googlenet_with_its_heads_learns_by_heart(backend):
 
 
 @all_at_leisure
-def test_the_loss_falls_as_the_gradient_says(backend, name):
+def test_the_loss_falls_as_the_gradient_says(name):
     """In float64: along a random direction through all parameters the slope is <gradient, direction>."""
     (model, shape), rng = narrow(name), np.random.default_rng(2)
     model.astype("float64")
@@ -231,13 +225,13 @@ def test_the_loss_falls_as_the_gradient_says(backend, name):
         ("lenet5_1998", {}),
         ("alexnet", {}),
         ("vgg11_bn", {}),
-        ("googlenet", {}),
+        pytest.param("googlenet", {}, marks=pytest.mark.slow),
         ("resnet18", {}),
-        ("resnet50", {"paper_stride": True}),
+        pytest.param("resnet50", {"paper_stride": True}, marks=pytest.mark.slow),
         ("resnet20", {}),
     ],
 )
-def test_gradient_check(backend, name, options):
+def test_gradient_check(name, options):
     """An element of every parameter, of a network of each family; tanh for ReLU, which has kinks and dies."""
     model, shape = narrow(name, width=1 / 32, **options)
     for _, layer in model.named_layers():
