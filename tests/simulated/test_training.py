@@ -15,7 +15,7 @@ from xpcnn import models, ops, optimizers, training
 from xpcnn.backend import to_device
 from xpcnn.compare import running
 from xpcnn.errors import BackendError
-from xpcnn.layers import BatchNorm, Dropout
+from xpcnn.layers import BatchNorm, Buffer, Dropout, Parameter
 from xpcnn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam, Momentum
 from xpcnn.simulated import capturing, dtype_ledger, ledger
@@ -139,6 +139,13 @@ def test_a_missing_upload_in_predict_is_found(dataset):
     predict = planted(training.predict, "to_device(batch)", "batch")
     with pytest.raises(BackendError, match=r"pass to_device\(x\)"):
         predict(parts()[0], dataset[0])
+
+
+@pytest.mark.parametrize("kind", [Parameter, Buffer])
+def test_a_missing_upload_of_a_layers_state_is_found(dataset, monkeypatch, kind):
+    monkeypatch.setattr(kind, "__init__", planted(kind.__init__, "to_device(data)", "data"))
+    with pytest.raises((BackendError, TypeError), match="to_device"):
+        assert_within_budget(training.train, dataset, "deep")
 
 
 @pytest.mark.parametrize(
