@@ -9,7 +9,7 @@ from xpcnn.backend import Array, active_backend, to_device, to_host
 from xpcnn.data.batches import Transformation, batches, check_labels
 from xpcnn.errors import DivergenceError
 from xpcnn.layers import Layer, no_grad
-from xpcnn.losses import SoftmaxCrossEntropy
+from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy
 from xpcnn.metrics import accuracy
 from xpcnn.optimizers import Optimizer
 from xpcnn.position import Position
@@ -23,7 +23,7 @@ Progress: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 
 def train(
     model: Layer,
-    criterion: SoftmaxCrossEntropy,
+    criterion: SoftmaxCrossEntropy | AuxiliaryCrossEntropy,
     optimizer: Optimizer,
     dataset: tuple[Images, Labels],
     *,

@@ -6,8 +6,10 @@ from strategies import assert_close, normal
 
 from xpcnn.backend import to_device, to_host
 from xpcnn.errors import BackwardError, ShapeError
-from xpcnn.layers import Affine, Auxiliary, Sequential, Tanh
+from xpcnn.layers import Affine, Auxiliary, Flatten, Sequential, Tanh
 from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy
+from xpcnn.optimizers import Adam
+from xpcnn.training import evaluate, train
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -115,3 +117,18 @@ def test_errors_name_the_repair():
         ShapeError, match=r"expected 3 gradients, the trunk's and 2 heads', got 1; use losses\.Aux"
     ):
         model.backward(main)
+
+
+def test_the_training_loop_and_evaluation_take_it_as_it_is():
+    labels = np.arange(30) % 3
+    images = np.eye(3, dtype=np.float32)[labels].reshape(30, 3, 1, 1)
+    model = Auxiliary(
+        [Flatten(), Sequential(Affine(3, 8, rng=0), Tanh(), Affine(8, 3, rng=1))], [Affine(3, 3, rng=2)]
+    )
+    optimizer = Adam(model.parameters(), 0.05)
+    (*_, (_, loss)) = train(
+        model, AuxiliaryCrossEntropy(), optimizer, (images, labels), epochs=10, batch_size=10, rng=0
+    )
+    assert loss < 0.5
+    assert evaluate(model, (images, labels)) == 1.0
+    assert float(abs(model.heads[0].bias.data).max()) > 0  # the head has learnt as well
