@@ -59,7 +59,7 @@ def types(threads, *sizes):
     signature = source.signatures()["relu"]
     arrays = [SimpleNamespace(size=size, dtype=np.dtype(np.float32)) for size in sizes]
     arguments = dict(zip(("x", "y"), arrays, strict=True))
-    return Device(host_module)._types(signature, arguments, threads)["index_t"]
+    return str(Device(host_module)._types(signature, arguments, threads)["index_t"])
 
 
 def test_the_launcher_takes_64_bits_before_32_overflow():

@@ -22,11 +22,22 @@ MOST_BLOCKS = 2**31 - 1
 WIDE = 2**30
 """Elements from which on positions need 64 bits: a position plus a grid's step must not pass 2^31."""
 
-STORAGE = {"float16": 16, "float32": 32, "float64": 64}
-WINNER = {"uint8": 8, "int32": 32}
+DTYPES = {
+    "storage": {np.dtype("float16"): 16, np.dtype("float32"): 32, np.dtype("float64"): 64},
+    "winner_t": {np.dtype("uint8"): 8, np.dtype("int32"): 32},
+}
+"""What the .cu files leave open, the dtypes it may be, and the bits by which a macro chooses."""
+
 FIXED = {
-    "int": "int32", "unsigned int": "uint32", "long long": "int64", "u64": "uint64", "bool": "bool",
+    "int": np.dtype("int32"), "unsigned int": np.dtype("uint32"), "long long": np.dtype("int64"),
+    "u64": np.dtype("uint64"), "bool": np.dtype("bool"),
 }  # fmt: skip
+FLOAT, DOUBLE, BYTE, INT, LONG = map(np.dtype, ("float32", "float64", "uint8", "int32", "int64"))
+LIMITS = {
+    dtype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    for dtype in FIXED.values()
+    if dtype.kind in "iu"
+}
 
 
 class Device:
@@ -55,31 +66,17 @@ class Device:
         signature = signatures().get(kernel)
         if signature is None:
             raise KernelError(f"{kernel}: no such kernel; there are {', '.join(signatures())}")
-        names = [parameter.name for parameter in signature.parameters]
-        if missing := [name for name in names if name not in arguments]:
-            raise KernelError(f"{kernel}: expected {len(names)} arguments; missing: {', '.join(missing)}")
-        if unknown := [name for name in arguments if name not in names]:
-            raise KernelError(
-                f"{kernel}: unknown arguments: {', '.join(unknown)}; it takes {', '.join(names)}"
-            )
+        if arguments.keys() != signature.names:
+            raise KernelError(_other_names(signature, arguments))
         types = self._types(signature, arguments, threads)
-        numbers = {
-            parameter.name: _number(
-                arguments[parameter.name], np.dtype(types[parameter.type]), _who(signature, parameter)
-            )
-            for parameter in signature.parameters
-            if not parameter.pointer
-        }
         for parameter in signature.parameters:
-            if parameter.pointer:
-                array = arguments[parameter.name]
-                self._check_array(
-                    array, parameter, types[parameter.type], numbers, _who(signature, parameter)
-                )
-        if threads < 1:
-            return
-        values = tuple({**arguments, **numbers}[name] for name in names)
-        blocks = math.ceil(threads / THREADS)
+            if not parameter.pointer:
+                value = arguments[parameter.name]
+                arguments[parameter.name] = _number(value, types[parameter.type], signature, parameter)
+        for parameter in signature.parameters:
+            if parameter.pointer and (reason := self._unfit(parameter, types[parameter.type], arguments)):
+                raise KernelError(f"{_who(signature, parameter)}: {reason}")
+        blocks = -(-threads // THREADS)
         if blocks > MOST_BLOCKS:
             raise KernelError(
                 f"{kernel}: {threads} threads need {blocks} blocks, and a grid has {MOST_BLOCKS}"
@@ -88,55 +85,54 @@ class Device:
             raise KernelError(
                 f"{kernel}: blocks of {THREADS}, but __launch_bounds__ says {signature.threads}"
             )
-        self._function(signature, types)((blocks,), (THREADS,), values)
+        if blocks > 0:
+            values = tuple(arguments[parameter.name] for parameter in signature.parameters)
+            self._function(signature, types)((blocks,), (THREADS,), values)
 
-    def _types(self, signature: Signature, arguments: dict[str, Any], threads: int) -> dict[str, str]:
+    def _types(
+        self, signature: Signature, arguments: dict[str, Any], threads: int
+    ) -> dict[str, np.dtype[Any]]:
         """Settle what the .cu file leaves open: storage, real, winner_t and index_t, from the arrays given."""
-        types = {**FIXED, "storage": "float32", "winner_t": "uint8", "index_t": "int32"}
+        types, largest = {**FIXED, "storage": FLOAT, "winner_t": BYTE}, threads
         for parameter in reversed(signature.parameters):  # so that the first to say it has the word
-            if parameter.pointer and parameter.type in ("storage", "winner_t"):
-                array, known = arguments[parameter.name], STORAGE if parameter.type == "storage" else WINNER
-                dtype = str(getattr(array, "dtype", type(array).__name__))
+            if not parameter.pointer:
+                continue
+            array = arguments[parameter.name]
+            if parameter.type in DTYPES:
+                known, dtype = DTYPES[parameter.type], getattr(array, "dtype", type(array).__name__)
                 if dtype not in known:
-                    who = _who(signature, parameter)
-                    raise KernelError(f"{who}: expected {' or '.join(known)}, got {dtype}")
+                    raise KernelError(
+                        f"{_who(signature, parameter)}: expected {' or '.join(map(str, known))}, got {dtype}"
+                    )
                 types[parameter.type] = dtype
-        types["real"] = "float64" if types["storage"] == "float64" else "float32"
-        sizes = (arguments[parameter.name].size for parameter in signature.parameters if parameter.pointer)
-        if max(threads, *sizes) >= WIDE:
-            types["index_t"] = "int64"
+            largest = max(largest, array.size)
+        types["real"] = DOUBLE if types["storage"] == DOUBLE else FLOAT
+        types["index_t"] = LONG if largest >= WIDE else INT
         return types
 
-    def _check_array(
-        self, value: Any, parameter: Parameter, dtype: str, numbers: dict[str, Any], who: str
-    ) -> None:
-        if not isinstance(value, self.xp.ndarray):
-            raise KernelError(
-                f"{who}: expected a {self.xp.ndarray.__module__} array, got {type(value).__module__}."
-                f"{type(value).__name__}; pass to_device(x)"
+    def _unfit(self, parameter: Parameter, dtype: np.dtype[Any], arguments: dict[str, Any]) -> str | None:
+        """Return why an array is not what a parameter wants, or None if it is."""
+        array, shape = arguments[parameter.name], parameter.shape or ()
+        if not isinstance(array, self.xp.ndarray):
+            kind, wanted = type(array), self.xp.ndarray.__module__
+            return f"expected a {wanted} array, got {kind.__module__}.{kind.__name__}; pass to_device(x)"
+        if array.dtype != dtype:
+            return f"expected {dtype}, got {array.dtype}; arrays of one launch agree in dtype"
+        if not array.flags.c_contiguous:
+            return (
+                f"expected a C-contiguous array, got strides {array.strides} for {array.shape}, which a kernel does "
+                "not see; pass xp.ascontiguousarray(x)"
             )
-        if value.dtype != dtype:
-            raise KernelError(
-                f"{who}: expected {dtype}, got {value.dtype}; arrays of one launch agree in dtype"
-            )
-        if not value.flags.c_contiguous:
-            raise KernelError(
-                f"{who}: expected a C-contiguous array, got strides {value.strides} for {value.shape}, which a kernel "
-                "does not see; pass xp.ascontiguousarray(x)"
-            )
-        if parameter.shape is not None:
-            lengths = [int(name) if name.isdigit() else int(numbers[name]) for name in parameter.shape]
-            if value.size != math.prod(lengths):
-                raise KernelError(
-                    f"{who}: expected {' * '.join(parameter.shape)} = {math.prod(lengths)} elements, got {value.size} "
-                    f"in {value.shape}"
-                )
+        size = math.prod(int(arguments.get(length, length)) for length in shape)
+        if shape and array.size != size:
+            return f"expected {' * '.join(shape)} = {size} elements, got {array.size} in {array.shape}"
+        return None
 
-    def _function(self, signature: Signature, types: dict[str, str]) -> Any:
+    def _function(self, signature: Signature, types: dict[str, np.dtype[Any]]) -> Any:
         variant = (
-            STORAGE[types["storage"]],
-            64 if types["index_t"] == "int64" else 32,
-            WINNER[types["winner_t"]],
+            DTYPES["storage"][types["storage"]],
+            64 if types["index_t"] is LONG else 32,
+            DTYPES["winner_t"][types["winner_t"]],
         )
         key = (signature.name, *variant)
         if key not in self._functions:
@@ -156,12 +152,22 @@ def _who(signature: Signature, parameter: Parameter) -> str:
     return f"{signature.name}: argument {parameter.name!r}"
 
 
-def _number(value: Any, dtype: np.dtype[Any], who: str) -> np.generic:
+def _other_names(signature: Signature, arguments: dict[str, Any]) -> str:
+    names = [parameter.name for parameter in signature.parameters]
+    if missing := [name for name in names if name not in arguments]:
+        return f"{signature.name}: expected {len(names)} arguments; missing: {', '.join(missing)}"
+    unknown = [name for name in arguments if name not in names]
+    return f"{signature.name}: unknown arguments: {', '.join(unknown)}; it takes {', '.join(names)}"
+
+
+def _number(value: Any, dtype: np.dtype[Any], signature: Signature, parameter: Parameter) -> Any:
+    """Return a number as the parameter's type, or refuse it."""
     if getattr(value, "ndim", 0) or not isinstance(value, (int, float, np.generic)):
-        raise KernelError(f"{who}: expected a number, got {type(value).__name__}")
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if value != int(value) or not limits.min <= int(value) <= limits.max:
-            raise KernelError(f"{who}: expected an integer from {limits.min} to {limits.max}, got {value}")
-    converted: np.generic = dtype.type(value)
-    return converted
+        raise KernelError(f"{_who(signature, parameter)}: expected a number, got {type(value).__name__}")
+    if dtype in LIMITS:
+        least, most = LIMITS[dtype]
+        if not least <= value <= most or value != int(value):
+            raise KernelError(
+                f"{_who(signature, parameter)}: expected an integer from {least} to {most}, got {value}"
+            )
+    return dtype.type(value)

@@ -47,6 +47,7 @@ class Signature(NamedTuple):
     file: str
     threads: int
     parameters: tuple[Parameter, ...]
+    names: frozenset[str]
 
 
 @cache
@@ -56,8 +57,9 @@ def signatures() -> dict[str, Signature]:
     for path in sorted(FOLDER.glob("*.cu")):
         for match in _KERNEL.finditer(path.read_text(encoding="utf-8")):
             parameters = tuple(_parameters(match["parameters"], match["name"]))
+            names = frozenset(parameter.name for parameter in parameters)
             found[match["name"]] = Signature(
-                match["name"], path.name, int(match["threads"] or 1024), parameters
+                match["name"], path.name, int(match["threads"] or 1024), parameters, names
             )
     return found
 

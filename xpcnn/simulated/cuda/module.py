@@ -47,7 +47,7 @@ class RawModule:
                 'RawModule: the simulated device takes `code`, with kernels declared extern "C"'
             )
         self.code, self.options = code, tuple(options)
-        self._library: ctypes.CDLL | None = None
+        self._library: ctypes.PyDLL | None = None
 
     def get_function(self, name: str) -> "RawKernel":
         """Return a kernel by its name."""
@@ -62,7 +62,8 @@ class RawModule:
         if self._library is None:
             macros = [option[2:].partition("=") for option in self.options if option.startswith("-D")]
             text = to_cpp(self.code, {name: value or "1" for name, _, value in macros})
-            self._library = ctypes.CDLL(str(build(text)))
+            # PyDLL: one launch at a time, whatever threads Python has, for a library has one set of fibers
+            self._library = ctypes.PyDLL(str(build(text)))
 
 
 class RawKernel:

@@ -4,11 +4,11 @@
 // gets ahead of another as far as the barriers permit, the worst that a GPU may do, and a missing barrier shows.
 // Which warp is next, and which thread within it, is the schedule: forward, reverse or shuffled.
 #pragma once
+#include "vocabulary.h"  // first: it says which of the system's functions are wanted
+
 #include <setjmp.h>
 #include <stdio.h>
 #include <ucontext.h>
-
-#include "vocabulary.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SIMULATED_SANITIZED

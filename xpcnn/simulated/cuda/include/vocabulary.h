@@ -1,5 +1,9 @@
 // The words of CUDA C++ that a kernel's text may use, for a C++ compiler. What is missing here does not compile.
 #pragma once
+#ifdef __APPLE__  // or its headers hide ucontext
+#define _XOPEN_SOURCE 600
+#define _DARWIN_C_SOURCE
+#endif
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,13 +18,14 @@
 #define __launch_bounds__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
-// All shared variables lie in one section of the library, so that it can be poisoned before every block.
+// All shared variables lie in one section of the library, so that it can be poisoned before every block; "used" tells
+// the compiler that somebody whom it cannot see writes to them.
 #ifdef __APPLE__
-#define __shared__ static __attribute__((section("__DATA,shared_memory")))
-extern char simulated_shared_begin __asm("section$start$__DATA$shared_memory") __attribute__((weak));
-extern char simulated_shared_end __asm("section$end$__DATA$shared_memory") __attribute__((weak));
+#define __shared__ static __attribute__((used, section("__DATA,shared_memory")))
+extern char simulated_shared_begin __asm("section$start$__DATA$shared_memory");
+extern char simulated_shared_end __asm("section$end$__DATA$shared_memory");
 #else
-#define __shared__ static __attribute__((section("shared_memory")))
+#define __shared__ static __attribute__((used, section("shared_memory")))
 extern char simulated_shared_begin __asm("__start_shared_memory") __attribute__((weak, visibility("hidden")));
 extern char simulated_shared_end __asm("__stop_shared_memory") __attribute__((weak, visibility("hidden")));
 #endif
