@@ -17,7 +17,7 @@ from xpcnn.simulated.results import on_device
 DRAWS = {
     "rand": "random", "random": "random", "random_sample": "random", "sample": "random", "ranf": "random",
     "randn": "standard_normal", "standard_normal": "standard_normal", "normal": "normal", "uniform": "uniform",
-    "randint": "integers", "permutation": "permutation",
+    "randint": "integers", "permutation": "permutation", "choice": "choice",
 }  # fmt: skip
 """CuPy's function, and the method of numpy.random.Generator that draws alike."""
 

@@ -99,7 +99,7 @@ class Affine(BookLayer):
                 f"{self}: expected {len(W)} features, got {rows.shape[1]} in {x.shape}; change W"
             )
         self._saved = rows, W, x.shape
-        return ops.affine(rows, W.T, xp.broadcast_to(b, W.shape[1:]))
+        return ops.affine(rows, W.T, b)
 
     def backward(self, dout: Array) -> Array:
         rows, W, shape = self._recall()
@@ -127,7 +127,7 @@ class Convolution(BookLayer):
         window = Window(W.shape[2:], self.stride, self.pad)
         window.output_size(x.shape[2], x.shape[3], who=self)
         self._saved = x, W, window
-        return ops.conv(x, W, xp.broadcast_to(b, W.shape[:1]), window)
+        return ops.conv(x, W, xp.ascontiguousarray(xp.broadcast_to(b, W.shape[:1])), window)
 
     def backward(self, dout: Array) -> Array:
         x, W, window = self._recall()

@@ -29,7 +29,8 @@ class Optimizer:
         for key, theta in params.items():
             if key not in self._memory:
                 self._memory[key] = [xp.zeros_like(theta) for _ in range(self.memories)]
-            self.rule(theta, grads[key], *self._memory[key])
+            g = xp.ascontiguousarray(grads[key])  # as a kernel wants it
+            self.rule(theta, g, *self._memory[key])
 
     def rule(self, theta: Array, g: Array, *memory: Array) -> None:
         """Change one parameter, and what is remembered of it, in place."""
