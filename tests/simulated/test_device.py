@@ -29,6 +29,7 @@ def test_random_functions_draw_on_the_device(name):
         "randint": (0, 5, (2, 3)),
         "uniform": (0, 1, (2, 3)),
         "normal": (0, 1, (2, 3)),
+        "choice": (5, (2, 3)),
     }.get(name, ((2, 3),))
     drawn = getattr(xp.random, name)(*arguments)
     assert isinstance(drawn, xp.ndarray)
