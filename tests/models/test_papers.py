@@ -172,11 +172,11 @@ def test_sixteen_images_are_learnt_by_heart(name):
 
 @pytest.mark.slow
 def test_googlenet_with_its_heads_learns_by_heart():
-    model = models.googlenet(4, 0, auxiliary=True, width=1 / 16, input_shape=(3, 80, 80))
+    model = models.googlenet(4, 0, auxiliary=True, width=1 / 16, input_shape=(3, 96, 96))
     for _, layer in model.named_layers():
         if isinstance(layer, Dropout):
             layer.p = 0.0
-    x, labels = batch((3, 80, 80), 16)
+    x, labels = batch((3, 96, 96), 16)
     criterion, optimizer = AuxiliaryCrossEntropy(0.3), Adam(model.parameters(), 0.002)
     for _ in range(120):
         outputs = model(x)
