@@ -115,10 +115,10 @@ def probe_cupy() -> str | None:
         import cupy
     except ModuleNotFoundError as error:
         if error.name != "cupy":
-            return f"CuPy does not import ({error}); run: {_INSTALL} --force-reinstall"
+            return f"CuPy does not import ({error}); run: {_REINSTALL}"
         return f"CuPy is not installed; run: {_INSTALL}   (xpcnn[cuda12] for a CUDA 12 driver, xpcnn[rocm] for AMD)"
     except Exception as error:
-        return f"CuPy does not import ({_first_line(error)}); run: {_INSTALL} --force-reinstall"
+        return f"CuPy does not import ({_first_line(error)}); run: {_REINSTALL}"
     try:
         devices = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:
@@ -140,6 +140,7 @@ def probe_cupy() -> str | None:
 
 
 _INSTALL = 'pip install "xpcnn[cuda13]"'
+_REINSTALL = 'pip install --force-reinstall "cupy-cuda13x[ctk]"'
 
 
 def _first_line(error: Exception) -> str:
