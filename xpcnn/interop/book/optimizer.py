@@ -62,7 +62,7 @@ class Nesterov(Momentum):
     """theta += momentum^2 v - (1 + momentum) lr g, with the v of before;  v = momentum v - lr g.
 
     Bengio, Boulanger-Lewandowski and Pascanu, arXiv:1212.0901, equation 7. The Korean edition's code takes the new v,
-    which adds momentum^2 lr g too little; the Japanese one is right.
+    and so steps too far by momentum^2 lr g; the Japanese one is right.
     """
 
     def rule(self, theta: Array, g: Array, *memory: Array) -> None:
