@@ -22,6 +22,9 @@ settings.register_profile(
 settings.load_profile("xpcnn")
 
 
+collect_ignore = ["fixtures"]  # data, and the scripts that made it
+
+
 def pytest_report_header():
     return [f"backend {name}: {why_not or 'usable'}" for name, why_not in BACKENDS.items()]
 
