@@ -50,5 +50,16 @@ def test_without_a_compiler_the_simulated_device_says_why_not(fresh, monkeypatch
         kernels.load("simulated")
 
 
+@pytest.mark.parametrize("name", ["cupy", "simulated"])
+def test_the_modules_import_without_what_they_need(fresh, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(sys, "platform", "win32")
+    module = importlib.import_module(f"xpcnn.kernels.{name}")
+    with pytest.raises((ImportError, KernelError)):
+        _ = module.SUBSTITUTES
+    with pytest.raises(AttributeError, match="no attribute 'OTHER'"):
+        _ = module.OTHER
+
+
 def test_numpy_does_not(fresh):
     assert not any("cuda" in op.__module__ for op in kernels.load("numpy").values())

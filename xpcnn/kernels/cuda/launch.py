@@ -22,17 +22,19 @@ MOST_BLOCKS = 2**31 - 1
 WIDE = 2**30
 """Elements from which on positions need 64 bits: a position plus a grid's step must not pass 2^31."""
 
-DTYPES = {
+DTYPES: dict[str, dict[np.dtype[Any], int]] = {
     "storage": {np.dtype("float16"): 16, np.dtype("float32"): 32, np.dtype("float64"): 64},
     "winner_t": {np.dtype("uint8"): 8, np.dtype("int32"): 32},
 }
 """What the .cu files leave open, the dtypes it may be, and the bits by which a macro chooses."""
 
-FIXED = {
+FIXED: dict[str, np.dtype[Any]] = {
     "int": np.dtype("int32"), "unsigned int": np.dtype("uint32"), "long long": np.dtype("int64"),
     "u64": np.dtype("uint64"), "bool": np.dtype("bool"),
 }  # fmt: skip
-FLOAT, DOUBLE, BYTE, INT, LONG = map(np.dtype, ("float32", "float64", "uint8", "int32", "int64"))
+FLOAT, DOUBLE, BYTE, INT, LONG = (
+    np.dtype(name) for name in ("float32", "float64", "uint8", "int32", "int64")
+)
 LIMITS = {
     dtype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     for dtype in FIXED.values()
@@ -93,7 +95,8 @@ class Device:
         self, signature: Signature, arguments: dict[str, Any], threads: int
     ) -> dict[str, np.dtype[Any]]:
         """Settle what the .cu file leaves open: storage, real, winner_t and index_t, from the arrays given."""
-        types, largest = {**FIXED, "storage": FLOAT, "winner_t": BYTE}, threads
+        types: dict[str, np.dtype[Any]] = {**FIXED, "storage": FLOAT, "winner_t": BYTE}
+        largest = threads
         for parameter in reversed(signature.parameters):  # so that the first to say it has the word
             if not parameter.pointer:
                 continue
@@ -166,7 +169,8 @@ def _number(value: Any, dtype: np.dtype[Any], signature: Signature, parameter: P
         raise KernelError(f"{_who(signature, parameter)}: expected a number, got {type(value).__name__}")
     if dtype in LIMITS:
         least, most = LIMITS[dtype]
-        if not least <= value <= most or value != int(value):
+        number: Any = value
+        if not least <= number <= most or number != int(number):
             raise KernelError(
                 f"{_who(signature, parameter)}: expected an integer from {least} to {most}, got {value}"
             )
