@@ -102,7 +102,8 @@ class Device:
                 continue
             array = arguments[parameter.name]
             if parameter.type in DTYPES:
-                known, dtype = DTYPES[parameter.type], getattr(array, "dtype", type(array).__name__)
+                known = DTYPES[parameter.type]
+                dtype: Any = getattr(array, "dtype", type(array).__name__)
                 if dtype not in known:
                     raise KernelError(
                         f"{_who(signature, parameter)}: expected {' or '.join(map(str, known))}, got {dtype}"
