@@ -1,7 +1,6 @@
 """Every substitute has its op's signature and gives its op's values; the walker that says so is proven first."""
 
 import dataclasses
-import importlib
 import inspect
 import sys
 import types
@@ -106,6 +105,8 @@ def examples(dtype):
         yield "sgd_update", (theta, g, 0.1)
         yield "momentum_update", (theta, g, state, 0.1, 0.9)
         yield "adam_update", (theta, g, state, state**2, 0.1, (0.9, 0.999), 1e-8, 3)
+    for x_ in (x, table, x[:, :0]):
+        yield "flatten", (x_,)
     for x_ in (x, table):
         yield "channel_scale", (x_, weight, bias)
         yield "channel_scale_backward", (x_[::-1], x_, weight)
@@ -176,13 +177,15 @@ def test_every_substitute_is_its_op(backend, dtype, layout):
     walk(backend.kernels, dtype, layout)
 
 
-@pytest.mark.parametrize("tile", [1, 300, 3000])
-def test_numpys_tiles_may_be_of_any_size(monkeypatch, tile):
-    """The examples are small: by itself a tile would always hold all of them."""
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("workspace", [1, 300, 3000])
+def test_numpys_blocks_may_be_of_any_size_on_any_thread(monkeypatch, workspace, layout):
+    """The examples are small: by itself a block would always hold all of one, and one thread do it."""
     monkeypatch.delenv("XPCNN_KERNELS", raising=False)
-    module = importlib.import_module("xpcnn.kernels.numpy.conv")  # the package's `conv` is the function
-    monkeypatch.setattr(module, "TILE", tile)
-    walk(kernels.load("numpy"), "float64")
+    monkeypatch.setenv("XPCNN_WORKSPACE", str(workspace))
+    monkeypatch.setattr("xpcnn.kernels.numpy.threads.WORTHWHILE", 0)
+    monkeypatch.setattr("xpcnn.kernels.numpy.threads.count", lambda: 3)
+    walk(kernels.load("numpy"), "float64", layout)
 
 
 def relu_as_it_is(x):

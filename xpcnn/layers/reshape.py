@@ -2,6 +2,7 @@
 
 import math
 
+from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.layers.base import Layer, Shape
 
@@ -11,7 +12,7 @@ class Flatten(Layer):
 
     def forward(self, x: Array) -> Array:
         self.save_for_backward(x.shape)
-        return x.reshape(len(x), math.prod(x.shape[1:]))
+        return ops.flatten(x)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (shape,) = self.pop_saved()

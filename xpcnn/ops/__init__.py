@@ -14,6 +14,7 @@ from xpcnn.ops.normalization import (
 )
 from xpcnn.ops.pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
 from xpcnn.ops.radial import radial_basis, radial_basis_backward
+from xpcnn.ops.reshape import flatten
 from xpcnn.ops.softmax import (
     softmax,
     softmax_backward,
@@ -37,6 +38,7 @@ __all__ = [
     "col2im",
     "conv",
     "conv_backward",
+    "flatten",
     "im2col",
     "keep_mask",
     "local_response_norm",

@@ -1,13 +1,23 @@
-"""NumPy substitutes: the batch last in memory, and a tile of columns at a time. Read these last.
+"""NumPy substitutes: the batch last in memory, a block of rows at a time, on all cores. Read these last.
 
-Arrays stay (N,C,H,W) to everybody, but a convolution lays its result out as (C,H,W,N) and hands out a view.
-A row of windows is then OW*N numbers in one piece, so unrolling is a few long copies, pooling reads long
-rows, Flatten is a view, and no matrix product needs a transposed copy. NumPy's elementwise functions keep
-the order they find.
+Arrays stay (N,C,H,W) to everybody, but a convolution lays its result out as (H,C,W,N) and hands out a view;
+NumPy's elementwise functions keep the order they find. See `layout` for why.
 """
 
-from xpcnn.kernels.numpy.affine import affine_backward
+from xpcnn.kernels.numpy.affine import affine, affine_backward, flatten
 from xpcnn.kernels.numpy.conv import conv, conv_backward
-from xpcnn.kernels.numpy.pooling import max_pool_backward
+from xpcnn.kernels.numpy.elementwise import adam_update, momentum_update, relu, relu_backward
+from xpcnn.kernels.numpy.memory import keep_freed_memory
+from xpcnn.kernels.numpy.pooling import max_pool, max_pool_backward
+from xpcnn.kernels.numpy.threads import take_over_from_blas
 
-SUBSTITUTES = {op.__name__: op for op in (affine_backward, conv, conv_backward, max_pool_backward)}
+SUBSTITUTES = {
+    op.__name__: op
+    for op in (
+        adam_update, affine, affine_backward, conv, conv_backward, flatten, max_pool, max_pool_backward,
+        momentum_update, relu, relu_backward,
+    )
+}  # fmt: skip
+
+keep_freed_memory()
+take_over_from_blas()

@@ -1,134 +1,199 @@
-"""Convolution in batch-last memory, tile by tile: the columns of a few output rows never leave the cache.
+"""Convolution on rows: unroll across only, a block of rows at a time, and multiply while it is in the cache.
 
-The product of a tile is taken as soon as it is unrolled, so memory does not grow with KH*KW, and backward
-unrolls again. dx is a convolution of dy with the flipped kernel where that moves less than adding columns
-back (col2im) does, and the stride is 1.
+The filters are laid out as (G, O/G, KH*C/G*KW), kernel rows outermost, as the rows of the picture are. dx is
+a convolution of dy with the kernel turned by 180 degrees where the stride is 1 and that moves less than
+adding columns back (col2im) does.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from xpcnn.geometry import Window
-from xpcnn.kernels.numpy.batch_last import Array, batch_first, batch_last, surround, windows
+from xpcnn.geometry import Pair, Window
+from xpcnn.kernels.numpy import threads
+from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
+from xpcnn.kernels.numpy.memory import workspace, workspace_bytes
+from xpcnn.kernels.numpy.threads import in_parallel
 
-TILE = 1 << 20
-"""Bytes of unrolled columns at a time: about half of a core's second-level cache."""
+Block = tuple[slice, slice]
 
-SCATTER_COST = 1.3
-"""What adding a column back costs, in units of unrolling one; measured."""
+WIDE_ENOUGH = 512
+"""Columns from which a matrix product is no faster for having more."""
 
 
 def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any:
     """Substitute for `xpcnn.ops.conv`."""
-    padded = surround(batch_last(x), window.borders(*x.shape[2:]))
-    y = _correlate(padded, weight, bias, window, groups, window.output_size(*x.shape[2:]))
-    return batch_first(y)
+    (top, _), (left, _) = window.pads(*x.shape[2:])
+    filters = _filters(weight, groups)
+    return as_images(
+        _correlate(rows_first(x), filters, bias, window, (top, left), window.output_size(*x.shape[2:]))
+    )
 
 
 def conv_backward(
     dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.conv_backward`."""
-    dy, borders = batch_last(dy), window.borders(*x.shape[2:])
-    O, OH, OW, N = dy.shape
-    C, H, W = x.shape[1:]
-    flipped = need_dx and window.stride == (1, 1) and O * H * W <= SCATTER_COST * C * OH * OW
-    padded = surround(batch_last(x), borders)
-    dpadded = np.zeros_like(padded) if need_dx and not flipped else None
-    fields = windows(padded, window, OH, OW)
-    filters = np.ascontiguousarray(
-        weight.reshape(groups, O // groups, -1).swapaxes(1, 2)
-    )  # (G, C/G*KH*KW, O/G)
-
-    d = dy.reshape(groups, O // groups, OH * OW * N)
-    dweight = np.zeros_like(filters)
-    for tile in _tiles(OH, OW, C * window.size[0] * window.size[1] * N * x.itemsize):
-        columns = _unroll(fields, tile, groups)
-        piece = d[:, :, _flat(tile, OW, N)]
-        dweight += columns @ piece.swapaxes(1, 2)  # the small operand is the transposed one
-        if dpadded is not None:
-            room = columns if columns.flags.writeable else None  # a 1x1 window unrolls to a view of x
-            _add_back(dpadded, np.matmul(filters, piece, out=room), window, tile)
-    dbias = dy.reshape(O, -1).sum(axis=1)
-
-    dx = None
-    if flipped:
-        dx = batch_first(_correlate_flipped(dy, weight, window, groups, (H, W)))
-    elif dpadded is not None:
-        (top, _), (left, _) = borders
-        dx = batch_first(dpadded[:, top : top + H, left : left + W])
-    return dx, np.ascontiguousarray(dweight.swapaxes(1, 2)).reshape(weight.shape), dbias
+    (top, _), (left, _) = window.pads(*x.shape[2:])
+    rows, drows = rows_first(x), rows_first(dy)
+    dweight, dbias = _weight_gradient(drows, rows, window, (top, left), groups)
+    O, C, KH, KW = weight.shape  # C of a group
+    dweight = dweight.reshape(groups, KH, C, KW, O // groups).transpose(0, 4, 2, 1, 3).reshape(weight.shape)
+    if not need_dx:
+        return None, dweight, dbias
+    if window.stride == (1, 1) and O <= 2 * KH * C * groups:
+        turned = weight[:, :, ::-1, ::-1].reshape(groups, O // groups, C, KH, KW).swapaxes(1, 2)
+        filters = _filters(turned.reshape(groups * C, O // groups, KH, KW), groups)
+        before = window.extent[0] - 1 - top, window.extent[1] - 1 - left
+        window = Window(window.size, 1, 0, window.dilation)
+        dx = _correlate(drows, filters, None, window, before, x.shape[2:])
+    else:
+        dx = _scatter(drows, _filters(weight, groups), window, (top, left), rows.shape)
+    return as_images(dx), dweight, dbias
 
 
-Tile = tuple[slice, slice]
-
-
-def _tiles(OH: int, OW: int, bytes_per_window: int) -> Iterator[Tile]:
-    """Cut the (OH,OW) windows into tiles whose columns take about TILE bytes: whole rows, or pieces of one."""
-    bytes_per_window = max(1, bytes_per_window)  # an empty batch has none
-    columns = max(1, min(OW, TILE // bytes_per_window))
-    rows = max(1, TILE // (bytes_per_window * OW)) if columns == OW else 1
-    for top in range(0, OH, rows):
-        for left in range(0, OW, columns):
-            yield slice(top, min(top + rows, OH)), slice(left, min(left + columns, OW))
-
-
-def _flat(tile: Tile, OW: int, N: int) -> slice:
-    """Where a tile lies among OH*OW*N flat elements: whole rows, or a piece of one, are in one piece."""
-    rows, columns = tile
-    return slice((rows.start * OW + columns.start) * N, ((rows.stop - 1) * OW + columns.stop) * N)
-
-
-def _unroll(fields: Array, tile: Tile, groups: int) -> Array:
-    """Copy a tile of the receptive fields: (C,KH,KW,OH,OW,N) -> (G, C/G*KH*KW, windows of the tile * N)."""
-    C, KH, KW = fields.shape[:3]
-    return fields[:, :, :, tile[0], tile[1]].reshape(groups, C // groups * KH * KW, -1)
+def _filters(weight: Array, groups: int) -> Array:
+    """Lay filters out for rows: (O,C/G,KH,KW) -> (G, O/G, KH*C/G*KW)."""
+    return weight.swapaxes(1, 2).reshape(groups, len(weight) // groups, -1)
 
 
 def _correlate(
-    padded: Array,
-    weight: Array,
-    bias: Array | None,
-    window: Window,
-    groups: int,
-    output_size: tuple[int, int],
+    x: Array, filters: Array, bias: Array | None, window: Window, before: Pair, output_size: Pair
 ) -> Array:
-    """Slide the filters over padded planes: (C,PH,PW,N) -> (O,OH,OW,N)."""
-    (OH, OW), O, N = output_size, len(weight), padded.shape[3]
-    fields = windows(padded, window, OH, OW)
-    filters = weight.reshape(groups, O // groups, -1)
-    y = np.empty((groups, O // groups, OH * OW * N), padded.dtype)
-    for tile in _tiles(OH, OW, fields.size // (OH * OW) * y.itemsize):
-        piece = y[:, :, _flat(tile, OW, N)]
-        np.matmul(filters, _unroll(fields, tile, groups), out=piece)
-        if bias is not None:
-            piece += bias.reshape(groups, -1, 1)
-    return y.reshape(O, OH, OW, N)
+    """Slide filters over rows that begin `before` = (top, left) pixels late: (H,C,W,N) -> (OH,O,OW,N)."""
+    (groups, width, K), (OH, OW), N = filters.shape, output_size, x.shape[3]
+    y = np.empty((OH, groups * width, OW, N), x.dtype)
+
+    def some(start: int, stop: int) -> None:
+        for rows, columns in _blocks(slice(start, stop), OW, x, window):
+            unrolled = _unroll(x, window, before, (rows, columns), groups)  # (G, R, K, Q*N)
+            piece = _grouped(y[rows, :, columns], groups)  # (R, G, O/G, Q*N)
+            np.matmul(filters[:, np.newaxis], unrolled, out=piece.swapaxes(0, 1))
+            if bias is not None:
+                piece += bias.reshape(groups, width, 1)
+
+    in_parallel(some, OH, y.size * K)
+    return y
 
 
-def _correlate_flipped(
-    dy: Array, weight: Array, window: Window, groups: int, image_size: tuple[int, int]
-) -> Array:
-    """Dx = dy, spread out by the window's extent, against the kernel turned by 180 degrees; stride 1 only."""
-    (EH, EW), ((top, _), (left, _)) = window.extent, window.pads(*image_size)
-    O, OH, OW, _ = dy.shape
-    H, W = image_size
-    turned = weight[:, :, ::-1, ::-1].reshape(groups, O // groups, -1, *window.size).swapaxes(1, 2)
-    turned = np.ascontiguousarray(turned).reshape(-1, O // groups, *window.size)  # (C, O/G, KH, KW)
-    before, after = (EH - 1 - top, EW - 1 - left), (H - OH + top, W - OW + left)
-    spread = surround(dy, ((max(before[0], 0), max(after[0], 0)), (max(before[1], 0), max(after[1], 0))))
-    skip = max(-before[0], 0), max(-before[1], 0)
-    spread = spread[:, skip[0] : skip[0] + H + EH - 1, skip[1] : skip[1] + W + EW - 1]
-    return _correlate(spread, turned, None, Window(window.size, 1, 0, window.dilation), groups, (H, W))
+def _weight_gradient(dy: Array, x: Array, window: Window, before: Pair, groups: int) -> tuple[Array, Array]:
+    """Return dW as (G, KH*C/G*KW, O/G), and db."""
+    (OH, O, OW, _), KHKW = dy.shape, window.size[0] * window.size[1]
+    parts: dict[int, tuple[Array, Array]] = {}
+
+    def some(start: int, stop: int) -> None:
+        dfilters: Any = 0
+        dbias = np.zeros(O, dy.dtype)
+        for rows, columns in _blocks(slice(start, stop), OW, x, window):
+            unrolled = _unroll(x, window, before, (rows, columns), groups)  # (G, R, K, Q*N)
+            d = _grouped(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
+            together = max(1, workspace_bytes() // (unrolled.shape[2] * O * x.itemsize))
+            for r in range(0, d.shape[1], together):  # so many products are as large as a workspace
+                some_rows = slice(r, r + together)
+                products = unrolled[:, some_rows] @ d[:, some_rows].swapaxes(2, 3)
+                dfilters = dfilters + products.sum(axis=1)
+            dbias += (d @ np.ones(d.shape[3], d.dtype)).sum(axis=1).reshape(O)
+        parts[start] = dfilters, dbias
+
+    in_parallel(some, OH, dy.size * x.shape[1] // groups * KHKW)
+    (dfilters, dbias), *others = (parts[start] for start in sorted(parts))  # in one order: one sum
+    for other, another in others:
+        dfilters, dbias = dfilters + other, dbias + another
+    return dfilters, dbias
 
 
-def _add_back(dpadded: Array, columns: Array, window: Window, tile: Tile) -> None:
-    """col2im of a tile, in place."""
-    rows, cols = tile
-    (SH, SW), C, N = window.stride, len(dpadded), dpadded.shape[3]
-    taps = columns.reshape(C, *window.size, rows.stop - rows.start, cols.stop - cols.start, N)
-    part = dpadded[:, rows.start * SH :, cols.start * SW :]
-    for (i, j), (_, down, across) in window.taps(*taps.shape[3:5]):
-        part[:, down, across] += taps[:, i, j]
+def _scatter(dy: Array, filters: Array, window: Window, before: Pair, shape: tuple[int, ...]) -> Array:
+    """Multiply back to columns and add them onto the pixels they came from: (OH,O,OW,N) -> (H,C,W,N)."""
+    (H, C, W, N), (OH, _, OW, _), groups = shape, dy.shape, len(filters)
+    (KH, KW), (SH, SW), (DH, DW), (top, left) = window.size, window.stride, window.dilation, before
+    dx = np.zeros(shape, dy.dtype)
+    transposed = filters.swapaxes(1, 2)[:, np.newaxis]  # (G, 1, K, O/G)
+    for rows, columns in _blocks(slice(0, OH), OW, dx, window):
+        R, Q = rows.stop - rows.start, columns.stop - columns.start
+        d = _grouped(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
+        taps = transposed @ d  # (G, R, K, Q*N)
+        taps = taps.reshape(groups, R, KH, C // groups, KW, Q, N)
+        for i in range(KH):
+            to_rows, from_rows = _meet(rows.start * SH + i * DH - top, SH, R, H)
+            for j in range(KW):
+                to_columns, from_columns = _meet(columns.start * SW + j * DW - left, SW, Q, W)
+                target = dx[to_rows, :, to_columns]  # (r, C, q, N)
+                add = taps[:, from_rows, i, :, j, from_columns]  # (G, r, C/G, q, N)
+                target += add.swapaxes(0, 1).reshape(target.shape)
+    return dx
+
+
+def _grouped(block: Array, groups: int) -> Array:
+    """View a block of an output by groups: (R,O,Q,N) -> (R,G,O/G,Q*N)."""
+    R, O, Q, N = block.shape
+    return block.reshape(R, groups, O // groups, Q * N)
+
+
+def _blocks(rows: slice, OW: int, x: Array, window: Window) -> Iterator[Block]:
+    """Cut output rows and columns into blocks whose unrolled rows fit a thread's workspace.
+
+    Of wide rows a piece is taken, as long as the products stay wide enough: then more rows fit, and fewer are
+    unrolled twice, in the blocks above and below.
+    """
+    (KH, KW), SH, (_, C, _, N) = window.size, window.stride[0], x.shape
+    budget = max(workspace_bytes() // threads.count(), 1)
+    column = max(C * KW * N * x.itemsize, 1)  # bytes of one output column of one unrolled row
+
+    def height(columns: int) -> int:
+        fit = budget // (column * columns)
+        return 1 if window.dilation[0] > 1 else max(1, (fit - KH) // SH + 1)
+
+    pieces, wanted = 1, min(rows.stop - rows.start, 4 * KH)
+    while pieces < OW and height(-(-OW // pieces)) < wanted:
+        if -(-OW // (pieces + 1)) * N < WIDE_ENOUGH and KH * column * -(-OW // pieces) <= budget:
+            break
+        pieces += 1
+    Q = -(-OW // pieces)
+    R = height(Q)
+    for top in range(rows.start, rows.stop, R):
+        for left in range(0, OW, Q):
+            yield slice(top, min(top + R, rows.stop)), slice(left, min(left + Q, OW))
+
+
+def _unroll(x: Array, window: Window, before: Pair, block: Block, groups: int) -> Array:
+    """Return the columns of a block of windows: (H,C,W,N) -> (G, R, KH*C/G*KW, Q*N), R windows down, Q across.
+
+    Only (G, rows, C/G, KW, Q, N) is copied; windows one below the other overlap in it. A window that is one
+    pixel wide and stays inside the picture needs no copy at all.
+    """
+    (H, C, W, N), ((top, left), (rows, columns)) = x.shape, (before, block)
+    (KH, KW), (SH, SW), (DH, DW) = window.size, window.stride, window.dilation
+    R, Q = rows.stop - rows.start, columns.stop - columns.start
+    step = 1 if KH == 1 else DH
+    first, length = rows.start * SH - top, KH if step > 1 else (R - 1) * SH + KH
+    within = first >= 0 and first + (length - 1) * step < H
+    if KW == SW == groups == step == 1 and left == 0 and within and columns.stop <= W:
+        source = x[first:, :, columns.start :]
+        row, line, _, item = x.strides
+        return as_strided(source, (1, R, KH * C, Q * N), (0, SH * row, line, item), writeable=False)
+
+    copy = workspace((groups, length, C // groups, KW, Q, N), x.dtype)
+    from_rows, to_rows = _meet(first, step, length, H)
+    copy[:, : to_rows.start] = copy[:, to_rows.stop :] = 0
+    source = (
+        x[from_rows].reshape(to_rows.stop - to_rows.start, groups, C // groups, W, N).swapaxes(0, 1)
+    )  # (G, rows, C/G, W, N)
+    for j in range(KW):
+        from_columns, to_columns = _meet(columns.start * SW + j * DW - left, SW, Q, W)
+        tap = copy[:, to_rows, :, j]  # (G, rows, C/G, Q, N)
+        tap[..., : to_columns.start, :] = tap[..., to_columns.stop :, :] = 0
+        tap[..., to_columns, :] = source[..., from_columns, :]
+    group, row, _, _, _, item = copy.strides
+    return as_strided(copy, (groups, R, KH * C // groups * KW, Q * N), (group, SH * row, Q * N * item, item))
+
+
+def _meet(first: int, step: int, count: int, length: int) -> tuple[slice, slice]:
+    """Of the places first, first + step, ..., `count` of them: which lie in range(length), and which of the count."""
+    start = min(max(-(-(0 - first) // step), 0), count)
+    stop = max(min(-(-(length - first) // step), count), start)
+    low = first + start * step
+    return slice(low, max(low + (stop - start - 1) * step + 1, low) if stop > start else low, step), slice(
+        start, stop
+    )

@@ -1,26 +1,61 @@
-"""Max pooling's backward in batch-last memory."""
+"""Max pooling on rows, a few at a time."""
 
 from typing import Any
 
 import numpy as np
 
 from xpcnn.geometry import Window
-from xpcnn.kernels.numpy.batch_last import batch_first, batch_last
+from xpcnn.kernels.numpy.layout import as_images, rows_first
+from xpcnn.kernels.numpy.threads import in_parallel
+
+
+def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
+    """Substitute for `xpcnn.ops.max_pool`."""
+    (OH, OW), (N, C, H, W) = window.output_size(*x.shape[2:]), x.shape
+    ((top, bottom), (left, right)) = window.borders(H, W)
+    padded = rows_first(x)
+    if any((top, bottom, left, right)):
+        padded = np.full((top + H + bottom, C, left + W + right, N), -np.inf, x.dtype)
+        padded[top : top + H, :, left : left + W] = x.transpose(2, 1, 3, 0)
+    y = np.empty((OH, C, OW, N), x.dtype)
+    winner = np.zeros(y.shape, np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32)
+    taps = [(down, across) for _, (_, down, across) in window.taps(OH, OW)]
+
+    def some(start: int, stop: int) -> None:
+        best, place = y[start:stop], winner[start:stop]
+        for tap, (down, across) in enumerate(taps):
+            pixels = padded[down, :, across][start:stop]
+            if tap == 0:
+                best[...] = pixels
+                continue
+            np.maximum(place, (pixels > best) * place.dtype.type(tap), out=place)
+            np.maximum(best, pixels, out=best)
+
+    in_parallel(some, OH, len(taps) * y.size)
+    return as_images(y), as_images(winner)
 
 
 def max_pool_backward(dy: Any, winner: Any, image_size: tuple[int, int], window: Window) -> Any:
     """Substitute for `xpcnn.ops.max_pool_backward`: windows that do not overlap are written, not added."""
-    dy, winner = batch_last(dy), batch_last(winner)
-    C, OH, OW, N = dy.shape
+    dy, winner = dy.transpose(2, 1, 3, 0), rows_first(winner)
+    OH, C, OW, N = dy.shape
     (H, W), ((top, bottom), (left, right)) = image_size, window.borders(*image_size)
     (PH, PW), (EH, EW) = (top + H + bottom, left + W + right), window.extent
-    disjoint = window.stride[0] >= EH and window.stride[1] >= EW
+    apart = window.stride[0] >= EH and window.stride[1] >= EW
     covered = window.stride == window.size == (EH, EW) and (PH, PW) == (OH * EH, OW * EW)
-    padded = (np.empty if covered else np.zeros)((C, PH, PW, N), dy.dtype)
-    for tap, (_, (_, down, across)) in enumerate(window.taps(OH, OW)):
-        pixels, won = padded[:, down, across], winner == tap
-        if disjoint:
-            np.multiply(dy, won, out=pixels)
-        else:
-            pixels += dy * won
-    return batch_first(padded[:, top : top + H, left : left + W])
+    padded = (np.empty if covered else np.zeros)((PH, C, PW, N), dy.dtype)
+
+    def some(start: int, stop: int) -> None:
+        d, place = dy[start:stop], winner[start:stop]
+        for tap, (_, (_, down, across)) in enumerate(window.taps(OH, OW)):
+            pixels = padded[down, :, across][start:stop]
+            if apart:
+                np.multiply(d, place == tap, out=pixels)
+            else:
+                pixels += d * (place == tap)
+
+    if apart:
+        in_parallel(some, OH, padded.size)
+    else:  # neighbouring rows add to the same pixels
+        some(0, OH)
+    return as_images(padded[top : top + H, :, left : left + W])

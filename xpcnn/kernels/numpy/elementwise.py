@@ -1,0 +1,77 @@
+"""ReLU and the optimizers' updates, a piece at a time that stays in the cache, on all threads."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpcnn.kernels.numpy.layout import Array, in_memory_order
+from xpcnn.kernels.numpy.threads import in_parallel
+
+PIECE = 1 << 18
+"""Elements at a time: a few arrays of so many fit a core's second-level cache."""
+
+
+def relu(x: Any) -> Any:
+    """Substitute for `xpcnn.ops.relu`."""
+    y = np.empty_like(x)
+    if (flat := in_memory_order(x, y)) is None:
+        return np.maximum(x, 0)
+    _in_pieces(lambda x, y: np.maximum(x, 0, out=y), *flat)
+    return y
+
+
+def relu_backward(dy: Any, y: Any) -> Any:
+    """Substitute for `xpcnn.ops.relu_backward`."""
+    dx = np.empty_like(y)
+    if (flat := in_memory_order(dy, y, dx)) is None:
+        return dy * (y > 0)
+    _in_pieces(lambda dy, y, dx: np.multiply(dy, y > 0, out=dx), *flat)
+    return dx
+
+
+def momentum_update(theta: Any, g: Any, velocity: Any, lr: float, momentum: float) -> None:
+    """Substitute for `xpcnn.ops.momentum_update`."""
+
+    def update(theta: Array, g: Array, velocity: Array) -> None:
+        velocity *= momentum
+        velocity -= lr * g
+        theta += velocity
+
+    _in_pieces(update, theta, g, velocity)
+
+
+def adam_update(
+    theta: Any,
+    g: Any,
+    mean: Any,
+    squares: Any,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    t: int,
+) -> None:
+    """Substitute for `xpcnn.ops.adam_update`."""
+    beta1, beta2 = betas
+    correction = math.sqrt(1 - beta2**t)
+    step, eps = lr * correction / (1 - beta1**t), eps * correction
+
+    def update(theta: Array, g: Array, mean: Array, squares: Array) -> None:
+        mean *= beta1
+        mean += (1 - beta1) * g
+        squares *= beta2
+        squares += (1 - beta2) * g * g
+        theta -= step * mean / (np.sqrt(squares) + eps)
+
+    _in_pieces(update, theta, g, mean, squares)
+
+
+def _in_pieces(function: Callable[..., Any], *arrays: Array) -> None:
+    """Call a function on corresponding pieces of flat arrays."""
+
+    def some(start: int, stop: int) -> None:
+        for first in range(start, stop, PIECE):
+            function(*(array[first : min(first + PIECE, stop)] for array in arrays))
+
+    in_parallel(some, len(arrays[0]), len(arrays) * len(arrays[0]))

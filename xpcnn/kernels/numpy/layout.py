@@ -1,0 +1,31 @@
+"""The memory order of these kernels: (H,C,W,N). Row after row of the image; in it every channel, and in that
+the whole batch side by side for each pixel.
+
+Then KH consecutive rows of a picture are one piece of memory, whatever the channel: a window needs to be
+unrolled across only, KW times, not KH*KW times, and the columns of all windows of an output row are a view.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def rows_first(images: Array) -> Array:
+    """Return images (N,C,H,W) as contiguous (H,C,W,N): a view if that is how they lie, else a copy."""
+    return np.ascontiguousarray(images.transpose(2, 1, 3, 0))
+
+
+def as_images(rows: Array) -> Array:
+    """Return (H,C,W,N) as a view of shape (N,C,H,W)."""
+    return rows.transpose(3, 1, 0, 2)
+
+
+def in_memory_order(*arrays: Array) -> list[Array] | None:
+    """Return arrays of one shape as flat views in the order of their memory, or None if they lie differently."""
+    order = np.argsort([-stride for stride in arrays[0].strides], kind="stable")
+    lying = [array.transpose(order) for array in arrays]
+    if not all(array.flags.c_contiguous for array in lying):
+        return None
+    return [array.reshape(-1) for array in lying]
