@@ -19,6 +19,7 @@ def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
         padded[top : top + H, :, left : left + W] = x.transpose(2, 1, 3, 0)
     y = np.empty((OH, C, OW, N), x.dtype)
     winner = np.zeros(y.shape, np.uint8 if window.size[0] * window.size[1] <= 256 else np.int32)
+    number = winner.dtype.type
     taps = [(down, across) for _, (_, down, across) in window.taps(OH, OW)]
 
     def some(start: int, stop: int) -> None:
@@ -28,7 +29,7 @@ def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
             if tap == 0:
                 best[...] = pixels
                 continue
-            np.maximum(place, (pixels > best) * place.dtype.type(tap), out=place)
+            np.maximum(place, np.multiply(pixels > best, number(tap)), out=place)
             np.maximum(best, pixels, out=best)
 
     in_parallel(some, OH, len(taps) * y.size)
