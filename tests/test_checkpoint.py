@@ -212,7 +212,7 @@ def test_integers_are_not_weights(file):
 
 
 def test_half_precision_of_another_library(file):
-    """bfloat16, which NumPy does not have, unless ml_dtypes (onnx brings it) lends it: then it is read, as any other."""
+    """bfloat16, which NumPy does not have unless ml_dtypes, which onnx brings, lends it; then it is read."""
     header = json.dumps({"weight": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
     file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     lent = importlib.util.find_spec("ml_dtypes") is not None
