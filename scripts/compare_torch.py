@@ -6,9 +6,9 @@
 
 A difference is max |ours - theirs| / max |theirs|, over the logits (float32, in evaluation), the running statistics, or
 one parameter's gradient, of which the worst is shown. In float32 a ReLU near zero falls on one side here and on the
-other there, by chance, so gradients are compared one by one in float64; beside it stands how far each side's whole gradient in
-float32 is from PyTorch's in float64, |difference| / |gradient|. Dropout is off, for its coins are others. Ours runs on
-the active backend.
+other there, so gradients are compared in float64; beside it, without a limit, stands how far each side's whole gradient
+in float32 is from PyTorch's in float64, |difference| / |gradient|. Dropout is off, for its coins are others. Ours runs
+on the active backend.
 """
 
 import argparse
