@@ -30,7 +30,7 @@ class ResNetOptions(Options, total=False):
     ----------
     paper_stride : bool
         On the first 1x1 convolution, as the paper has it, in place of the 3x3, as torchvision does. The parameters
-        are as many; the 3x3 on three quarters fewer pixels costs less and is about half a per cent less accurate.
+        are as many; the 3x3 then works on a quarter of the pixels.
     """
 
     paper_stride: bool
