@@ -23,7 +23,7 @@ RECIPES = {
     "simple": "",
     "lenet5": "--model lenet5",
     "deep": "--model deep",
-    "deep-augmented": "--model deep --augment --epochs 20",
+    "deep-augmented": "--model deep --augment --epochs 12",
 }
 
 

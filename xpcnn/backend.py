@@ -41,12 +41,13 @@ class Backend:
     """Work is queued: reading a value waits for the device."""
     kernels: dict[str, Callable[..., Any]] = field(default_factory=dict)
     remark: str = ""
-    """What to know of it, if it is not all that it could be."""
+    """What to know of it: how many threads, or why it is not all that it could be."""
 
 
 def _numpy() -> Backend:
     from xpcnn import kernels
 
+    substitutes = kernels.load("numpy")
     return Backend(
         name="numpy",
         module=np,
@@ -55,7 +56,8 @@ def _numpy() -> Backend:
         download=np.asarray,
         synchronize=lambda: None,
         asynchronous=False,
-        kernels=kernels.load("numpy"),
+        kernels=substitutes,
+        remark=kernels.remark("numpy") if substitutes else "",
     )
 
 

@@ -152,6 +152,7 @@ def machine() -> dict[str, str]:
         "cpu": host_row()[1],
         **({"gpu": gpus} if gpus else {}),
         "blas": "; ".join(text for _, text in blas_rows(threadpool_info())),
+        **({"threads": backend.remark} if backend.remark else {}),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "backend": backend.name,

@@ -7,6 +7,7 @@ the same signature that returns the same values. ``XPCNN_KERNELS=reference`` tur
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,3 +32,9 @@ def load(backend: str) -> dict[str, Callable[..., Any]]:
         return {}
     substitutes: dict[str, Callable[..., Any]] = importlib.import_module(name).SUBSTITUTES
     return dict(substitutes)
+
+
+def remark(backend: str) -> str:
+    """Return what the substitutes that are loaded for `backend` say of themselves, REMARK in their module."""
+    module = sys.modules.get(f"{__name__}.{backend}")
+    return getattr(module, "REMARK", "")

@@ -9,7 +9,7 @@ from xpcnn.kernels.numpy.conv import conv, conv_backward
 from xpcnn.kernels.numpy.elementwise import adam_update, momentum_update, relu, relu_backward
 from xpcnn.kernels.numpy.memory import keep_freed_memory
 from xpcnn.kernels.numpy.pooling import max_pool, max_pool_backward
-from xpcnn.kernels.numpy.threads import take_over_from_blas
+from xpcnn.kernels.numpy.threads import count, take_over_from_blas
 
 SUBSTITUTES = {
     op.__name__: op
@@ -21,3 +21,5 @@ SUBSTITUTES = {
 
 keep_freed_memory()
 take_over_from_blas()
+
+REMARK = f"the kernels share their work among {count()} threads (XPCNN_THREADS), and hold BLAS to one in each"
