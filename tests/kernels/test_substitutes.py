@@ -188,6 +188,28 @@ def test_numpys_blocks_may_be_of_any_size_on_any_thread(monkeypatch, workspace, 
     walk(kernels.load("numpy"), "float64", layout)
 
 
+def test_an_axis_of_length_1_may_have_any_stride(monkeypatch):
+    """NumPy calls such an array contiguous, whatever the stride; a view made from it must not trust that."""
+    monkeypatch.delenv("XPCNN_KERNELS", raising=False)
+    x = np.random.default_rng(0).standard_normal((1, 1, 8, 7))
+    odd = np.lib.stride_tricks.as_strided(x, strides=(8 * 999, 8 * 777, 56, 8))
+    weight = np.random.default_rng(1).standard_normal((3, 1, 1, 1))
+    found = kernels.load("numpy")["conv"](odd, weight, None, Window(1))
+    np.testing.assert_allclose(found, weight[None, :, 0] * x, rtol=1e-12)
+
+
+def test_threads_heed_the_callers_errstate(monkeypatch):
+    from xpcnn.kernels.numpy import threads
+
+    monkeypatch.setattr(threads, "WORTHWHILE", 0)
+    monkeypatch.setattr(threads, "count", lambda: 2)
+    large = np.full(2, 3e38, np.float32)
+    with np.errstate(over="ignore"):
+        threads.in_parallel(lambda start, stop: np.multiply(large, large), 2, work=1)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        threads.in_parallel(lambda start, stop: start and np.multiply(large, large), 2, work=1)
+
+
 def relu_as_it_is(x):
     return x * (x > 0)
 

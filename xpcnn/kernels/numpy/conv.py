@@ -171,8 +171,10 @@ def _unroll(x: Array, window: Window, before: Pair, block: Block, groups: int) -
     within = first >= 0 and first + (length - 1) * step < H
     if KW == SW == groups == step == 1 and left == 0 and within and columns.stop <= W:
         source = x[first:, :, columns.start :]
-        row, line, _, item = x.strides
-        return as_strided(source, (1, R, KH * C, Q * N), (0, SH * row, line, item), writeable=False)
+        line = W * N * x.itemsize  # not x.strides: NumPy gives an axis of length 1 any stride
+        return as_strided(
+            source, (1, R, KH * C, Q * N), (0, SH * C * line, line, x.itemsize), writeable=False
+        )
 
     copy = workspace((groups, length, C // groups, KW, Q, N), x.dtype)
     from_rows, to_rows = _meet(first, step, length, H)
@@ -185,8 +187,11 @@ def _unroll(x: Array, window: Window, before: Pair, block: Block, groups: int) -
         tap = copy[:, to_rows, :, j]  # (G, rows, C/G, Q, N)
         tap[..., : to_columns.start, :] = tap[..., to_columns.stop :, :] = 0
         tap[..., to_columns, :] = source[..., from_columns, :]
-    group, row, _, _, _, item = copy.strides
-    return as_strided(copy, (groups, R, KH * C // groups * KW, Q * N), (group, SH * row, Q * N * item, item))
+    line = Q * N * x.itemsize
+    row = C // groups * KW * line
+    return as_strided(
+        copy, (groups, R, KH * C // groups * KW, Q * N), (length * row, SH * row, line, x.itemsize)
+    )
 
 
 def _meet(first: int, step: int, count: int, length: int) -> tuple[slice, slice]:

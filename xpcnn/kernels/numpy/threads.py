@@ -9,7 +9,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from xpcnn.errors import BackendError
@@ -60,10 +62,18 @@ def in_parallel(function: Callable[[int, int], None], length: int, work: int) ->
     if _pool is None:
         _pool = ThreadPoolExecutor(max(count(), threads), "xpcnn")
     bounds = [length * i // threads for i in range(threads + 1)]
-    others = [_pool.submit(function, start, stop) for start, stop in pairwise(bounds[1:])]
+    others = [
+        _pool.submit(_heeding, np.geterr(), function, start, stop) for start, stop in pairwise(bounds[1:])
+    ]
     function(bounds[0], bounds[1])
     for other in others:
         other.result()
+
+
+def _heeding(errors: Any, function: Callable[[int, int], None], start: int, stop: int) -> None:
+    """Call function with the caller's np.seterr, which is a thread's own."""
+    with np.errstate(**errors):
+        function(start, stop)
 
 
 def _forget_pool() -> None:
