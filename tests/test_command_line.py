@@ -49,6 +49,17 @@ def test_an_error_ends_in_one_sentence(monkeypatch, capfd, error, code, sentence
     assert capfd.readouterr().err == sentence
 
 
+def test_a_package_is_called_by_its_own_name(monkeypatch, capfd):
+    def main():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["somewhere/xpcnn/__main__.py"])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    with pytest.raises(SystemExit):
+        run(main)
+    assert capfd.readouterr().err == "xpcnn: interrupted\n"
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

@@ -7,20 +7,26 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from xpcnn import backend, diagnosis
+from xpcnn import backend, diagnosis, probe
 from xpcnn.__main__ import main
 from xpcnn.backend import NAMES, Backend
 from xpcnn.diagnosis import WIDTH, Attempt
+from xpcnn.probe import FAILED, NOT_INSTALLED, NOT_REACHED, OK, Step
 
 WORKS = Attempt(Backend("numpy", np, np.ndarray, np.asarray, np.asarray, lambda: None, False))
 MISSING = Attempt(None, 'CuPy is not installed; run: pip install "xpcnn[cuda13]"   (xpcnn[rocm] for AMD)')
+NO_GPU = [
+    Step("import", OK, "CuPy 14.2.0"),
+    Step("GPU", FAILED, "CuPy finds no GPU", "nvidia-smi", "CuPy finds no GPU; run: nvidia-smi   (a remark)"),
+    Step("kernel", NOT_REACHED),
+]
 
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch):
     """Backends are opened anew; CuPy is one without a GPU, whatever this machine has."""
     monkeypatch.setattr(backend, "_active", None)
-    monkeypatch.setattr(backend, "probe_cupy", lambda: "CuPy finds no GPU; run: nvidia-smi   (a remark)")
+    monkeypatch.setattr(probe, "steps", lambda: NO_GPU)
     monkeypatch.delenv("XPCNN_KERNELS", raising=False)
     backend._open.cache_clear()
     yield
@@ -40,8 +46,7 @@ def test_on_numpy_it_says_so_and_is_content(capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "computes on numpy (the default, as XPCNN_BACKEND is not set)." in text.splitlines()[0]
     assert ["numpy", "yes", "active"] in lines_of(text)
-    assert ["cupy", "no", "CuPy", "finds", "no", "GPU"] in lines_of(text)
-    assert ["run:", "nvidia-smi"] in lines_of(text)
+    assert ["cupy", "no", "fails", "at", '"GPU":', "see", "below"] in lines_of(text)
     assert ["numpy", np.__version__] in lines_of(text)
 
 
@@ -54,6 +59,44 @@ def test_a_backend_that_cannot_run_is_shown_and_is_status_1(capsys, monkeypatch)
     assert first[0].endswith("cannot compute (XPCNN_BACKEND=cupy): CuPy finds no GPU")
     assert first[1] == "run: nvidia-smi"
     assert "active" not in captured.out
+
+
+def test_the_steps_of_cupy_are_a_table_with_the_command_below_the_one_that_failed():
+    text, _ = diagnosis.diagnose({})
+    (steps,) = [part.splitlines() for part in text.split("\n\n") if part.startswith("cupy")]
+    assert steps[1] == "-" * WIDTH
+    assert lines_of("\n".join(steps[2:])) == [
+        ["import", "ok", "CuPy", "14.2.0"],
+        ["GPU", "failed", "CuPy", "finds", "no", "GPU"],
+        ["run:", "nvidia-smi"],
+        ["(a", "remark)"],
+        ["kernel", "not", "reached"],
+    ]
+    assert text.count("run: nvidia-smi") == 1
+
+
+def test_a_cupy_that_works_has_a_line_a_step():
+    taken = [Step(name, OK, "compiles and runs") for name in probe._STEPS]
+    lines = diagnosis.table(("cupy", "", ""), diagnosis.step_rows(taken)).splitlines()
+    assert [line.partition("  ")[0] for line in lines[2:]] == list(probe._STEPS)
+    assert all(line.endswith("compiles and runs") for line in lines[2:])
+
+
+def test_why_a_cupy_whose_steps_are_well_is_no_backend_is_said_in_full(monkeypatch):
+    monkeypatch.setattr(probe, "steps", lambda: [Step("import", OK, "CuPy 14.2.0")])
+    monkeypatch.setattr(backend, "probe_cupy", lambda: "it is at lunch; run: coffee")
+    text, _ = diagnosis.diagnose({})
+    assert ["cupy", "no", "it", "is", "at", "lunch"] in lines_of(text)
+    assert "see below" not in text
+
+
+def test_without_cupy_there_is_no_table_of_steps(monkeypatch):
+    absent = Step("import", FAILED, NOT_INSTALLED, "pip install it", f"{NOT_INSTALLED}; run: pip install it")
+    monkeypatch.setattr(probe, "steps", lambda: [absent, Step("GPU", NOT_REACHED)])
+    text, _ = diagnosis.diagnose({})
+    assert "not reached" not in text
+    assert ["cupy", "no", "CuPy", "is", "not", "installed"] in lines_of(text)
+    assert ["run:", "pip", "install", "it"] in lines_of(text)
 
 
 def test_a_backend_that_does_not_exist_is_shown_with_those_that_do():
@@ -98,6 +141,19 @@ def test_in_a_process_of_its_own():
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (1, "")
     assert "backend 'opencl' is unknown" in ran.stdout
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    """As `| head` does: the pipe is closed before all is written."""
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(diagnosis.__file__))}
+    command = [sys.executable, "-m", "xpcnn"]
+    ran = subprocess.run(
+        command, env=environment, stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert (ran.returncode, ran.stderr) == (1, "")
 
 
 # ---------------------------------------------------------------- the rows
@@ -199,15 +255,12 @@ def test_what_is_not_installed_has_its_command():
     assert rows["python"].startswith(".".join(map(str, sys.version_info[:3])))
 
 
-def test_two_cupys_at_once_are_one_too_many(monkeypatch):
+def test_each_wheel_of_cupy_has_its_version(monkeypatch):
     monkeypatch.setattr(
         diagnosis.metadata, "version", {"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.2.0"}.get
     )
     rows = dict(diagnosis.version_rows({"cupy": ["cupy-cuda13x", "cupy-cuda12x", "cupy-cuda12x"]}))
-    first, second, third = rows["cupy"].splitlines()
-    assert first == "13.6.0 (cupy-cuda12x), 14.2.0 (cupy-cuda13x)"
-    assert second.endswith("run: pip uninstall -y cupy-cuda12x cupy-cuda13x")
-    assert third == 'then run: pip install "xpcnn[cuda13]"'
+    assert rows["cupy"] == "13.6.0 (cupy-cuda12x), 14.2.0 (cupy-cuda13x)"
 
 
 def test_a_table_wraps_its_last_column_below_itself():

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from xpcnn import models, optimizers
-from xpcnn.command_line import not_negative, whole
+from xpcnn.command_line import not_negative, run, whole
 from xpcnn.compare import compare, report
 from xpcnn.diagnosis import diagnose
 from xpcnn.errors import XpcnnError
@@ -71,4 +71,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(lambda: main(sys.argv[1:]))

@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 import numpy as np
 
 from xpcnn.errors import BackendError, DtypeError, KernelError
+from xpcnn.probe import probe_cupy
 
 Array: TypeAlias = Any
 """An array of the active backend: numpy.ndarray, cupy.ndarray or simulated.ndarray."""
@@ -66,7 +67,7 @@ def _cupy() -> Backend:
 
     why_not = probe_cupy()
     if why_not is not None:
-        raise BackendError(f"XPCNN_BACKEND=cupy cannot run here: {why_not}")
+        raise BackendError(f"backend cupy cannot run here: {why_not}")
     import cupy
 
     return Backend(
@@ -87,7 +88,7 @@ def _simulated() -> Backend:
 
     why_not = why_no_judge()
     if why_not is not None:
-        raise BackendError(f"XPCNN_BACKEND=simulated cannot run here: {why_not}")
+        raise BackendError(f"backend simulated cannot run here: {why_not}")
     module, remark, substitutes = simulated.stand_in, "", {}
     try:
         substitutes = kernels.load("simulated")
@@ -105,48 +106,6 @@ def _simulated() -> Backend:
         kernels=substitutes,
         remark=remark,
     )
-
-
-def probe_cupy() -> str | None:
-    """Compile a kernel and multiply a small matrix with CuPy; return what is missing, or None if it works.
-
-    ``cupy.is_available()`` overlooks absent CUDA headers and an absent cuBLAS: only use shows them.
-    The sentence returned ends in the one command that repairs it.
-    """
-    try:
-        import cupy
-    except ModuleNotFoundError as error:
-        if error.name != "cupy":
-            return f"CuPy does not import ({error}); run: {_REINSTALL}"
-        return f"CuPy is not installed; run: {_INSTALL}   (xpcnn[cuda12] for a CUDA 12 driver, xpcnn[rocm] for AMD)"
-    except Exception as error:
-        return f"CuPy does not import ({_first_line(error)}); run: {_REINSTALL}"
-    try:
-        devices = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:
-        return (
-            f"CuPy {cupy.__version__} is installed but finds no usable GPU ({_first_line(error)}); "
-            "install or update the NVIDIA driver, then run: nvidia-smi"
-        )
-    if devices == 0:
-        return "CuPy finds no GPU; run: nvidia-smi   (in a container: docker run --gpus all; see CUDA_VISIBLE_DEVICES)"
-    try:
-        square = cupy.arange(4, dtype=cupy.float32).reshape(2, 2)
-        product = float((square @ square)[1, 1])
-    except Exception as error:
-        return (
-            f"CuPy {cupy.__version__} finds a GPU but cannot use it ({_first_line(error)}); "
-            f"CUDA's headers or libraries are missing; run: {_INSTALL}"
-        )
-    return None if product == 11.0 else f"cuBLAS multiplied wrongly (got {product}, not 11); run: {_INSTALL}"
-
-
-_INSTALL = 'pip install "xpcnn[cuda13]"'
-_REINSTALL = 'pip install --force-reinstall "cupy-cuda13x[ctk]"'
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _auto() -> Backend:

@@ -20,7 +20,8 @@ FAILED, INTERRUPTED = 1, 130
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run a script's main and exit with its code. What the user can mend is one sentence on stderr, no traceback."""
-    name = Path(sys.argv[0]).name
+    script = Path(sys.argv[0])
+    name = script.parent.name if script.name == "__main__.py" else script.name
     # a pipe hears of an epoch when it ends; a name that the terminal cannot spell is no reason to stop
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:

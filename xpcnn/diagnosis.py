@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-from xpcnn import __version__, kernels
+from xpcnn import __version__, kernels, probe
 from xpcnn.backend import NAMES, Backend, use_backend
 from xpcnn.errors import BackendError
 
@@ -47,10 +47,16 @@ def diagnose(environ: Mapping[str, str] = os.environ) -> Diagnosis:
     """Try every backend, look at the machine, and lay out what was found."""
     attempts = {name: attempt(name) for name in NAMES if name != "auto"}
     chosen = attempt(environ.get("XPCNN_BACKEND") or "numpy")
+    steps = probe.steps()
+    shown = [] if any(step.seen == probe.NOT_INSTALLED for step in steps) else step_rows(steps)
+    failed = {step.sentence: step.name for step in steps if step.state == probe.FAILED}
+    if shown and attempts["cupy"].why_not in failed:  # said once, in the table of the steps
+        attempts["cupy"] = Attempt(None, f'fails at "{failed[attempts["cupy"].why_not]}": see below')
     gpus = [row for tried in attempts.values() if tried.backend for row in gpu_rows(tried.backend.module)]
     parts = [
         headline(chosen, environ.get("XPCNN_BACKEND")),
         table(("backend", "usable", "what to know"), backend_rows(attempts, chosen)),
+        *([table(("cupy", "", ""), shown)] if shown else []),
         table(("device", ""), [*gpus, host_row()]),
         table(
             ("library", ""), [*blas_rows(threadpool_info()), kernel_row(chosen, environ.get("XPCNN_KERNELS"))]
@@ -66,7 +72,7 @@ def attempt(name: str) -> Attempt:
         with contextlib.redirect_stderr(io.StringIO()), use_backend(name) as backend:
             return Attempt(backend)
     except BackendError as error:
-        return Attempt(None, str(error).removeprefix(f"XPCNN_BACKEND={name} cannot run here: "))
+        return Attempt(None, str(error).removeprefix(f"backend {name} cannot run here: "))
 
 
 def headline(chosen: Attempt, asked: str | None) -> str:
@@ -88,6 +94,14 @@ def backend_rows(attempts: Mapping[str, Attempt], chosen: Attempt) -> list[Row]:
             known.append(backend.remark)
         rows.append((name, "yes" if backend else "no", "\n".join(known)))
     return rows
+
+
+def step_rows(steps: Iterable[probe.Step]) -> list[Row]:
+    """Return (name, ok or failed or not reached, what was seen) for every step of the check of CuPy.
+
+    Below what was seen of one that failed stands the command that repairs it.
+    """
+    return [(step.name, step.state, _repair(step.sentence or step.seen)) for step in steps]
 
 
 def gpu_rows(module: Any) -> list[Row]:
@@ -147,18 +161,13 @@ def kernel_row(chosen: Attempt, asked: str | None) -> Row:
 def version_rows(installed: Mapping[str, Sequence[str]]) -> list[Row]:
     """Return the version of Python and of each package, or the command that installs what is missing.
 
-    `installed` tells the distributions that hold a package: CuPy's has many names, and two of them at once
-    do not work together.
+    `installed` tells the distributions that hold a package: CuPy's has many names.
     """
     rows: list[Row] = [("python", f"{platform.python_version()} on {platform.platform()}")]
     for package, extra in PACKAGES.items():
         found = sorted(set(installed.get(package, ())))
         versions = [metadata.version(name) + (f" ({name})" if name != package else "") for name in found]
         text = ", ".join(versions) or f'not installed; run: pip install "xpcnn[{extra}]"'
-        if len(found) > 1:
-            # they share files, so that what is left of one is damaged when the other goes
-            text += f"\nonly one may be installed; run: pip uninstall -y {' '.join(found)}"
-            text += f'\nthen run: pip install "xpcnn[{extra}]"'
         rows.append((package, text))
     return rows
 

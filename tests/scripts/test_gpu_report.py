@@ -46,5 +46,5 @@ def test_the_report_of_the_simulated_device(tmp_path):
 def test_without_a_gpu_it_ends_in_one_sentence_and_writes_nothing(tmp_path):
     done = report("--quick", "--output", tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("gpu_report.py: XPCNN_BACKEND=cupy cannot run here: ")
+    assert done.stderr.startswith("gpu_report.py: backend cupy cannot run here: ")
     assert list(tmp_path.iterdir()) == []

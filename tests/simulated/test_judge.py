@@ -59,7 +59,7 @@ def test_bind_says_the_signature():
 def test_without_cupy_the_error_is_one_command(reopened):
     reopened.setitem(sys.modules, "cupy", None)
     for _ in range(2):
-        with pytest.raises(BackendError, match=r"XPCNN_BACKEND=simulated cannot run here: .*CuPy") as caught:
+        with pytest.raises(BackendError, match=r"backend simulated cannot run here: .*CuPy") as caught:
             set_backend("simulated")
     assert str(caught.value).count("run: ") == 1
 
