@@ -198,6 +198,12 @@ def test_an_axis_of_length_1_may_have_any_stride(monkeypatch):
     np.testing.assert_allclose(found, weight[None, :, 0] * x, rtol=1e-12)
 
 
+def test_a_gradient_of_another_shape_is_refused_as_the_textbook_does(monkeypatch):
+    monkeypatch.delenv("XPCNN_KERNELS", raising=False)
+    with pytest.raises(ValueError, match="broadcast"):
+        kernels.load("numpy")["relu_backward"](np.ones((2, 3)), np.ones((3, 2)))
+
+
 def test_threads_heed_the_callers_errstate(monkeypatch):
     from xpcnn.kernels.numpy import threads
 

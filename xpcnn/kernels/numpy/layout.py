@@ -23,7 +23,9 @@ def as_images(rows: Array) -> Array:
 
 
 def in_memory_order(*arrays: Array) -> list[Array] | None:
-    """Return arrays of one shape as flat views in the order of their memory, or None if they lie differently."""
+    """Return arrays as flat views in the order of their memory, or None if they differ in shape or lie differently."""
+    if any(array.shape != arrays[0].shape for array in arrays):
+        return None
     order = np.argsort([-stride for stride in arrays[0].strides], kind="stable")
     lying = [array.transpose(order) for array in arrays]
     if not all(array.flags.c_contiguous for array in lying):
