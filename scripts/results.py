@@ -78,7 +78,8 @@ def page(figures: dict[str, Any]) -> str:
     lines += ["", "Machines and dates:", ""]
     for name, figure in figures.items():
         on = figure["machine"]
-        lines.append(f"- {name}: {on['date']}, {on['cpu']}; BLAS: {on['blas']}; NumPy {on['numpy']}")
+        threads = f"; {on['threads']}" if "threads" in on else ""
+        lines.append(f"- {name}: {on['date']}, {on['cpu']}{threads}; BLAS: {on['blas']}; NumPy {on['numpy']}")
     return "\n".join(lines) + "\n"
 
 

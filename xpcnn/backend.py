@@ -70,16 +70,7 @@ def _cupy() -> Backend:
         raise BackendError(f"backend cupy cannot run here: {why_not}")
     import cupy
 
-    return Backend(
-        name="cupy",
-        module=cupy,
-        ndarray=cupy.ndarray,
-        upload=cupy.asarray,
-        download=cupy.asnumpy,
-        synchronize=lambda: cupy.cuda.get_current_stream().synchronize(),
-        asynchronous=True,
-        kernels=kernels.load("cupy"),
-    )
+    return _on_device("cupy", cupy, kernels.load("cupy"))
 
 
 def _simulated() -> Backend:
@@ -89,16 +80,23 @@ def _simulated() -> Backend:
     why_not = why_no_judge()
     if why_not is not None:
         raise BackendError(f"backend simulated cannot run here: {why_not}")
-    module, remark, substitutes = simulated.stand_in, "", {}
+    remark, substitutes = "", {}
     try:
         substitutes = kernels.load("simulated")
     except KernelError as error:  # no compiler: the arrays are as strict without kernels
         remark = f"it runs the reference ops: {error}"
         print(f"xpcnn: backend simulated: {remark}", file=sys.stderr)
+    return _on_device("simulated", simulated.stand_in, substitutes, remark)
+
+
+def _on_device(
+    name: str, module: Any, substitutes: dict[str, Callable[..., Any]], remark: str = ""
+) -> Backend:
+    """Return a backend whose arrays lie on a device, with CuPy's names for what crosses to it."""
     return Backend(
-        name="simulated",
+        name=name,
         module=module,
-        ndarray=simulated.ndarray,
+        ndarray=module.ndarray,
         upload=module.asarray,
         download=module.asnumpy,
         synchronize=lambda: module.cuda.get_current_stream().synchronize(),

@@ -1,5 +1,6 @@
 """The convolution layer."""
 
+import math
 from typing import Any, Literal
 
 from xpcnn import ops
@@ -127,20 +128,12 @@ class Conv(Layer):
                 f"{self}: expected one image, {', '.join(self.data_format[1:])}, got {tuple(input_shape)}; "
                 "put Conv before Flatten, and give shapes without the batch axis"
             )
-        nhwc = self.data_format == "NHWC"
-        H, W, C = input_shape if nhwc else (*input_shape[1:], input_shape[0])
-        if self.in_channels != C:
-            raise ShapeError(
-                f"{self}: expected {self.in_channels} channels, got {C} in {tuple(input_shape)}; pass in_channels={C}"
-            )
-        size = self.window.output_size(H, W, self)
-        return (*size, self.out_channels) if nhwc else (self.out_channels, *size)
+        size = self._output_size(input_shape)
+        return (*size, self.out_channels) if self.data_format == "NHWC" else (self.out_channels, *size)
 
     def multiply_adds(self, input_shape: Shape) -> int:
-        pixels = 1
-        for length in self.output_shape(input_shape):
-            pixels *= length
-        return pixels * (self.in_channels // self.groups) * self.window.size[0] * self.window.size[1]
+        of_one_output = self.in_channels // self.groups * math.prod(self.window.size)
+        return math.prod(self.output_shape(input_shape)) * of_one_output
 
     def _filters(self) -> Array:
         """The weight as ops want it: (O,C/G,KH,KW), turned if it is to be."""
@@ -163,15 +156,17 @@ class Conv(Layer):
             raise ShapeError(
                 f"{self}: expected a batch of images, ({', '.join(self.data_format)}), got shape {x.shape}; pass {mend}"
             )
-        axis = self.data_format.index("C")
-        if x.shape[axis] != self.in_channels:
-            raise ShapeError(
-                f"{self}: expected {self.in_channels} channels, got {x.shape[axis]} in {x.shape}; "
-                f"pass in_channels={x.shape[axis]}"
-            )
+        self._output_size(x.shape)
         check_dtype(x, self.weight, self)
-        H, W = x.shape[1:3] if self.data_format == "NHWC" else x.shape[2:]
-        self.window.output_size(H, W, self)
+
+    def _output_size(self, shape: Shape) -> Pair:
+        """Return (OH, OW) for images, whose axes are the last three, or raise if they do not fit."""
+        H, W, C = shape[-3:] if self.data_format == "NHWC" else (*shape[-2:], shape[-3])
+        if self.in_channels != C:
+            raise ShapeError(
+                f"{self}: expected {self.in_channels} channels, got {C} in {tuple(shape)}; pass in_channels={C}"
+            )
+        return self.window.output_size(H, W, self)
 
 
 def _common_divisors(a: int, b: int) -> list[int]:

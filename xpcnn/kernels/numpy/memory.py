@@ -16,7 +16,10 @@ _buffers = threading.local()
 
 
 def workspace_bytes() -> int:
-    """Return XPCNN_WORKSPACE, the bytes that all threads together unroll at a time (default 4 MiB)."""
+    """Return XPCNN_WORKSPACE, the bytes that all threads together unroll at a time (default 4 MiB).
+
+    One window of the whole batch is the least that a thread unrolls, even if it is more.
+    """
     text = os.environ.get("XPCNN_WORKSPACE") or str(4 << 20)
     if not text.isdecimal() or int(text) < 1:
         raise BackendError(f"XPCNN_WORKSPACE={text!r}: expected a number of bytes; set it to 4194304, say")

@@ -1,4 +1,4 @@
-"""Max pooling on rows, a few at a time."""
+"""Max pooling on rows, each thread its share of them."""
 
 from typing import Any
 
@@ -13,8 +13,9 @@ def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.max_pool`."""
     (OH, OW), (N, C, H, W) = window.output_size(*x.shape[2:]), x.shape
     ((top, bottom), (left, right)) = window.borders(H, W)
-    padded = rows_first(x)
-    if any((top, bottom, left, right)):
+    if not any((top, bottom, left, right)):
+        padded = rows_first(x)
+    else:
         padded = np.full((top + H + bottom, C, left + W + right, N), -np.inf, x.dtype)
         padded[top : top + H, :, left : left + W] = x.transpose(2, 1, 3, 0)
     y = np.empty((OH, C, OW, N), x.dtype)

@@ -60,7 +60,7 @@ def in_parallel(function: Callable[[int, int], None], length: int, work: int) ->
         function(0, length)
         return
     if _pool is None:
-        _pool = ThreadPoolExecutor(max(count(), threads), "xpcnn")
+        _pool = ThreadPoolExecutor(count(), "xpcnn")
     bounds = [length * i // threads for i in range(threads + 1)]
     others = [
         _pool.submit(_heeding, np.geterr(), function, start, stop) for start, stop in pairwise(bounds[1:])
