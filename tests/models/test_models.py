@@ -308,3 +308,19 @@ def translated(nn):
                 return {"ReLU": nn.ReLU, "Flatten": nn.Flatten}[kind]()
 
     return translate
+
+
+def test_width_multiplies_channels_and_hidden_units():
+    assert [str(layer) for layer in models.simple(10, 0, width=1 / 2)][::2] == [
+        "Conv(1, 15, 5)", "Pooling(2)", "Affine(2160, 50)", "Affine(50, 10)",
+    ]  # fmt: skip
+    deep = models.deep(10, 0, width=2)
+    assert [layer.out_channels for layer in deep if hasattr(layer, "out_channels")] == [
+        32,
+        32,
+        64,
+        64,
+        128,
+        128,
+    ]
+    assert str(deep[16]) == "Affine(2048, 100)"
