@@ -38,3 +38,10 @@ def remark(backend: str) -> str:
     """Return what the substitutes that are loaded for `backend` say of themselves, REMARK in their module."""
     module = sys.modules.get(f"{__name__}.{backend}")
     return getattr(module, "REMARK", "")
+
+
+def workspace(backend: str) -> tuple[int, int] | None:
+    """Return the bytes of workspace that the substitutes for `backend` hold, and the bound on it; None without one."""
+    module = sys.modules.get(f"{__name__}.{backend}")
+    functions = getattr(module, "WORKSPACE", None)
+    return None if functions is None else (functions[0](), functions[1]())

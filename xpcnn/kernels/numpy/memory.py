@@ -4,6 +4,7 @@ import ctypes
 import os
 import sys
 import threading
+import weakref
 from math import prod
 from typing import Any
 
@@ -13,6 +14,9 @@ from xpcnn.errors import BackendError
 from xpcnn.kernels.numpy.layout import Array
 
 _buffers = threading.local()
+_all: weakref.WeakValueDictionary[int, Array] = (
+    weakref.WeakValueDictionary()
+)  # a thread that ends takes its own along
 
 
 def workspace_bytes() -> int:
@@ -32,8 +36,14 @@ def workspace(shape: tuple[int, ...], dtype: Any) -> Array:
     buffer = getattr(_buffers, "buffer", None)
     if buffer is None or buffer.size < size:
         buffer = _buffers.buffer = np.empty(size, np.uint8)
+        _all[id(buffer)] = buffer
     view: Array = buffer[:size].view(dtype).reshape(shape)
     return view
+
+
+def workspace_held() -> int:
+    """Return the bytes of all threads' buffers: the most that each of them unrolled at a time so far."""
+    return sum(buffer.nbytes for buffer in list(_all.values()))
 
 
 def keep_freed_memory() -> None:
