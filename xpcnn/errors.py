@@ -42,4 +42,8 @@ class DivergenceError(XpcnnError, ArithmeticError):
 
 
 class ExtraError(XpcnnError, ImportError):
-    """A package that is not installed, and that an extra of xpcnn brings."""
+    """A package that is not installed and that this part of xpcnn needs; the message has the command for it."""
+
+
+class BenchmarkError(XpcnnError, RuntimeError):
+    """A measurement that cannot be made, or that would compare what is not the same."""
