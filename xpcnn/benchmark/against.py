@@ -1,0 +1,134 @@
+"""Ours and PyTorch in turn: the same network, weights, batches and optimizer."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+
+import numpy as np
+
+from xpcnn.benchmark.contest import Answers, agreement, check_losses, in_turn, ratio, round_medians
+from xpcnn.benchmark.noise import quietest
+from xpcnn.benchmark.overview import (
+    OURS,
+    Effort,
+    Environment,
+    Json,
+    Report,
+    enter,
+    machine_table,
+    megabytes,
+    title,
+)
+from xpcnn.benchmark.phases import PHASES
+from xpcnn.benchmark.processes import Worker
+from xpcnn.benchmark.timing import spread
+from xpcnn.benchmark.workload import Workload
+from xpcnn.tables import aligned
+
+CONTIGUOUS, CHANNELS_LAST = "PyTorch, contiguous", "PyTorch, channels last"
+PROGRAMS: dict[str, Json] = {
+    OURS: {},
+    CONTIGUOUS: {"program": "pytorch", "channels_last": False},
+    CHANNELS_LAST: {"program": "pytorch", "channels_last": True},
+}
+CHECKED = 3
+"""Losses that must agree before anything is timed."""
+
+
+def against_pytorch(work: Workload, environment: Environment, effort: Effort) -> Report:
+    """Time a training here and in PyTorch, in both of its memory formats, of which the better one counts.
+
+    Raises
+    ------
+    ExtraError
+        If PyTorch is not installed.
+    BenchmarkError
+        If the first losses differ.
+    """
+    # the textbook's ops compute nothing there, but they leave BLAS its threads, and so PyTorch
+    theirs = {**environment, "XPCNN_KERNELS": "reference"}
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(Worker(name, theirs if options else environment))
+            for name, options in PROGRAMS.items()
+        }
+        entrants, opened, effort = enter(workers, work, effort, PROGRAMS)
+        losses = {
+            name: workers[name].ask("losses", workload=asdict(work), count=CHECKED, **options)
+            for name, options in PROGRAMS.items()
+        }
+        check_losses(losses)
+        found = quietest(
+            lambda: in_turn(entrants, effort.rounds),
+            lambda answers: max(spread(quotient) for quotient in quotients(answers).values()),
+            effort.bound,
+            effort.warn,
+        )
+        machine = workers[OURS].ask("machine") | {"pytorch": workers[CONTIGUOUS].ask("machine")["pytorch"]}
+
+    rounds = {name: round_medians(answers) for name, answers in found.value.items()}
+    ratios = {name: ratio(rounds[OURS], rounds[name]) for name in (CONTIGUOUS, CHANNELS_LAST)}
+    better = max(ratios, key=lambda name: ratios[name].median)
+    judged = ratios[better]
+    memory = {name: told["memory"] for name, told in opened.items()}
+    lines = [
+        title(work),
+        f"in turn: {effort}",
+        agreement(losses),
+        "",
+        contest_table(work, found.value, memory),
+        "",
+        "xpcnn's time by PyTorch's in the same round: the median of the rounds (lowest to highest)",
+        *(
+            f"    {name.removeprefix('PyTorch, '):<13}  {value}"
+            + ("  PyTorch's better format, which counts" if name == better else "")
+            for name, value in ratios.items()
+        ),
+        verdict(judged.median),
+        str(found),
+        "",
+        "The table has milliseconds, medians of all steps. Data is the making of a batch and, where there",
+        "is a device, its upload; it is timed on both sides and is part of the step. Each contender is a",
+        "process of its own with all cores. Dropout is off while losses are compared, since each draws its",
+        "own masks, and on while time is taken. MB: memory at the peak of the first step, above weights and",
+        "batch.",
+        "",
+        machine_table(machine),
+    ]
+    result: Json = {
+        **asdict(work), **effort.record(), "losses": losses,
+        "ratios": {name: value._asdict() for name, value in ratios.items()}, "better_format": better,
+        "ratio": judged._asdict(), "memory_bytes": memory, "seconds": found.value, "noise": found.record(),
+        "machine": machine,
+    }  # fmt: skip
+    return Report("\n".join(lines), result)
+
+
+def quotients(answers: dict[str, Answers]) -> dict[str, np.ndarray]:
+    """Return our time by each other contender's, round by round."""
+    rounds = {name: round_medians(one) for name, one in answers.items()}
+    return {name: rounds[OURS] / others for name, others in rounds.items() if name != OURS}
+
+
+def verdict(quotient: float) -> str:
+    """Say in a sentence who is faster.
+
+    >>> verdict(0.8), verdict(1.5)
+    ('xpcnn is the faster: PyTorch takes 1.25 times as long.', 'PyTorch is the faster: xpcnn takes 1.50 times as long.')
+    """
+    if quotient < 1:
+        return f"xpcnn is the faster: PyTorch takes {1 / quotient:.2f} times as long."
+    return f"PyTorch is the faster: xpcnn takes {quotient:.2f} times as long."
+
+
+def contest_table(work: Workload, answers: dict[str, Answers], memory: dict[str, int | None]) -> str:
+    """Lay out a row for every contender: milliseconds of each phase and of the step, images a second, memory."""
+    rows = []
+    for name, rounds in answers.items():
+        seconds = np.concatenate(rounds)
+        step = float(np.median(seconds.sum(axis=1)))
+        size = memory[name]
+        rows.append((
+            name, *(f"{1e3 * float(value):.2f}" for value in np.median(seconds, axis=0)), f"{1e3 * step:.2f}",
+            f"{work.batch_size / step:,.0f}", "." if size is None else megabytes(size),
+        ))  # fmt: skip
+    return aligned([("", *PHASES, "step", "images/s", "MB"), *rows])
