@@ -1,17 +1,37 @@
-"""Time a training step: data, forward, backward and update, and how many operations a second that is.
+"""Time a training step: how long each phase takes, how near that is to the machine's best, and in how much memory.
 
-    python scripts/benchmark.py --model deep --batch-size 100
-    XPCNN_KERNELS=reference python scripts/benchmark.py        without the tuned kernels
+    python scripts/benchmark.py                                  one table, in a few seconds
+    python scripts/benchmark.py --model resnet20 --layers        every layer besides
+    python scripts/benchmark.py --against pytorch                the same network, weights and batches there
+    python scripts/benchmark.py --kernels both                   what each kernel is worth
+    python scripts/benchmark.py --sweep batch --output runs      a CSV file, and a picture with xpcnn[viz]
+    python scripts/benchmark.py --model resnet50 --image 3x224x224 --batch-size 8
 
-The images are MNIST's, the learning rate is small and constant.
+What is compared runs in processes of its own, in turn, round after round. If the rounds differ too much, all is
+measured again. docs/benchmark.md explains every number.
 """
 
 import argparse
+import importlib.util
 import json
+import os
+import re
+import sys
+from pathlib import Path
 
-from xpcnn import benchmark, data, models, optimizers
-from xpcnn.backend import NAMES, active_backend, set_backend
-from xpcnn.command_line import run, whole
+from xpcnn import kernels, models, optimizers
+from xpcnn.backend import NAMES, set_backend
+from xpcnn.benchmark.against import against_pytorch
+from xpcnn.benchmark.kernels import compare_kernels
+from xpcnn.benchmark.noise import BOUND
+from xpcnn.benchmark.overview import Effort, Report, machine_table, overview, title
+from xpcnn.benchmark.picture import draw_sweep
+from xpcnn.benchmark.sweep import KINDS, as_csv, points, sweep, sweep_table
+from xpcnn.benchmark.workload import Workload
+from xpcnn.command_line import positive, run, whole
+from xpcnn.errors import BenchmarkError, ExtraError
+from xpcnn.files import keep_former, replacing
+from xpcnn.visualization import save_png
 
 
 def arguments() -> argparse.Namespace:
@@ -21,44 +41,134 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--model", choices=models.BY_NAME, default="simple", help="network (default: %(default)s)")
     add("--batch-size", type=whole(1), default=100, metavar="B", help="images a step (default: %(default)s)")
-    add("--backend", choices=NAMES, help="where to compute (default: $XPCNN_BACKEND, or numpy)")
-    add("--steps", type=whole(1), default=50, metavar="N", help="steps that are timed (default: %(default)s)")
-    add("--warm-up", type=whole(0), default=10, metavar="N", help="steps before them (default: %(default)s)")
     add("--optimizer", choices=optimizers.BY_NAME, default="adam", help="(default: %(default)s)")
-    add("--json", action="store_true", help="end with one line of JSON")
+    add("--image", type=image, metavar="CxHxW", help="random images of this shape (default: MNIST's)")
+    add("--backend", choices=NAMES, help="where to compute (default: $XPCNN_BACKEND, or numpy)")
+    add("--kernels", choices=(*kernels.CHOICES, "both"), help="which run (default: $XPCNN_KERNELS, or tuned)")
+    add("--layers", action="store_true", help="tell every layer's time too")
+    add("--against", choices=("pytorch",), help="run the same training there, in turn")
+    add("--sweep", choices=KINDS, help="vary images a step, channels or threads")
+    add("--points", type=numbers, metavar="A,B,...", help="the values of the sweep (default: a fixed list)")
+    add(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="of a sweep: a folder, or a .csv file (default: runs/benchmark)",
+    )
+    add("--rounds", type=whole(5), default=7, metavar="R", help="at least 5 (default: %(default)s)")
+    add("--steps", type=whole(1), metavar="N", help="steps a round (default: a quarter of a second of them)")
+    add("--warm-up", type=whole(0), metavar="N", help="steps before all rounds (default: as many)")
+    add(
+        "--noise-bound", type=positive, default=100 * BOUND, metavar="PERCENT",
+        help="spread of the rounds that is trusted, (p90 - p10) / median (default: %(default)g)",
+    )  # fmt: skip
+    add("--json", metavar="FILE", help="write all that was measured; - prints it as the last line")
     return parser.parse_args()
 
 
 def main() -> int:
     args = arguments()
-    set_backend(args.backend) if args.backend else active_backend()
-    images, labels = data.mnist().train
-    shape = images.shape[1:]
-    model = models.BY_NAME[args.model](10, 0, input_shape=shape)
-    optimizer = optimizers.BY_NAME[args.optimizer](model.parameters(), 1e-4)
-
-    seconds = benchmark.time_steps(
-        model, optimizer, (images, labels), batch_size=args.batch_size, steps=args.steps, warm_up=args.warm_up
-    )
-    table = benchmark.timings(seconds, benchmark.operations(model, shape, args.batch_size))
-    step, multiply_adds, machine = table["step"], model.multiply_adds(shape), benchmark.machine()
-    images_per_second = 1e3 * args.batch_size / step.median_ms
-
-    print(f"{args.model}, {args.batch_size} images a step, {args.optimizer}")
-    print(f"{args.steps} steps after {args.warm_up} to warm up\n")
-    print(benchmark.timing_table(table))
-    print(f"\n{images_per_second:,.0f} images/s, {step.gflops:.1f} GFLOP/s in the step as a whole")
-    print(f"counted: two operations for each of {multiply_adds:,} multiply-adds an image in forward, and in")
-    print("backward the same for dW and again for dx, without the first layer's dx; all else is nothing\n")
-    print("\n".join(f"{name:<8} {text}" for name, text in machine.items()))
-    if args.json:
-        print(json.dumps({
-            "model": args.model, "batch_size": args.batch_size, "optimizer": args.optimizer, "steps": args.steps,
-            "warm_up": args.warm_up, "images_per_second": images_per_second, "multiply_adds": multiply_adds,
-            "gflops": step.gflops, "phases": {name: row._asdict() for name, row in table.items()},
-            "machine": machine,
-        }))  # fmt: skip
+    check(args)
+    environment = {"XPCNN_BACKEND": backend(args)}
+    if args.kernels not in (None, "both"):
+        environment["XPCNN_KERNELS"] = args.kernels
+    work = Workload(args.model, args.batch_size, args.optimizer, image=args.image)
+    effort = Effort(args.rounds, args.steps, args.warm_up, args.noise_bound / 100, warn)
+    if args.sweep:
+        report = swept(args, work, environment, effort)
+    elif args.against:
+        report = against_pytorch(work, environment, effort)
+    elif args.kernels == "both":
+        report = compare_kernels(work, environment, effort, args.layers)
+    else:
+        report = overview(work, environment, effort, args.layers)
+    print(report.text)
+    if args.json == "-":
+        print(json.dumps(report.result))
+    elif args.json:
+        with replacing(args.json) as file:
+            file.write((json.dumps(report.result, indent=1) + "\n").encode())
     return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Say in a sentence what does not go together, before anything is measured."""
+    several = [name for name in ("--sweep", "--against") if getattr(args, name[2:])]
+    several += ["--kernels both"] * (args.kernels == "both")
+    if len(several) > 1:
+        raise BenchmarkError(f"{several[0]} and {several[1]} do not go together; give one of them")
+    if args.layers and (args.sweep or args.against):
+        raise BenchmarkError(f"--layers and {several[0]} do not go together; leave one of them out")
+    for name in ("points", "output"):
+        if getattr(args, name) and not args.sweep:
+            raise BenchmarkError(f"--{name} is for a sweep; add --sweep {', '.join(KINDS)}, or leave it out")
+    if args.sweep in ("batch", "threads") and any(p < 1 or p != int(p) for p in args.points or ()):
+        raise BenchmarkError(f"--sweep {args.sweep} takes whole numbers from 1 up; give --points 1,2,4, say")
+    chosen = args.backend or os.environ.get("XPCNN_BACKEND") or "numpy"
+    if args.against and chosen == "simulated":
+        raise BenchmarkError("--backend simulated stands in for a GPU, not for its speed; take another one")
+    if args.against and importlib.util.find_spec("torch") is None:
+        raise ExtraError("PyTorch is not installed; run: pip install torch")
+    if args.sweep == "threads" and chosen != "numpy":
+        raise BenchmarkError(f"--sweep threads is for the processor; take --backend numpy, not {chosen}")
+
+
+def backend(args: argparse.Namespace) -> str:
+    """The name of the backend: "auto" is decided here, once for all processes."""
+    chosen: str = args.backend or os.environ.get("XPCNN_BACKEND") or "numpy"
+    return set_backend(chosen).name if chosen == "auto" else chosen
+
+
+def swept(args: argparse.Namespace, work: Workload, environment: dict[str, str], effort: Effort) -> Report:
+    """Measure a sweep; write its CSV file, and beside it its picture if there is matplotlib."""
+    output: Path = args.output or Path("runs", "benchmark")
+    file = output if output.suffix == ".csv" else output / f"{work.model}-{args.sweep}.csv"
+    found = sweep(args.sweep, args.points or points(args.sweep), work, environment, effort)
+    keep_former(file, file.with_suffix(".png"))
+    with replacing(file) as csv:
+        csv.write(as_csv(found.rows).encode())
+    try:
+        save_png(draw_sweep(found), file.with_suffix(".png"))
+        written = f"{file} and {file.with_suffix('.png').name} beside it"
+    except ExtraError:
+        written = f'{file}; pip install "xpcnn[viz]" draws it as well'
+    about = f"{title(work)}; the {args.sweep} varied, in turn, {effort.rounds} rounds"
+    noisy = [row for row in found.rows if row["spread"] > effort.bound]
+    doubt = [
+        f"* NOT TO BE TRUSTED: measured {noisy[0]['measured']} times, and the rounds still spread by more than "
+        f"{effort.bound:.0%}"
+    ] if noisy else []  # fmt: skip
+    return Report(
+        "\n".join(
+            [
+                about,
+                "",
+                sweep_table(found, effort.bound),
+                *doubt,
+                "",
+                machine_table(found.result["machine"]),
+                "",
+                written,
+            ]
+        ),
+        found.result,
+    )
+
+
+def image(text: str) -> tuple[int, ...]:
+    """Read 3x224x224, for argparse."""
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){2}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"expected channels x height x width as in 3x224x224, got {text!r}")
+    return tuple(map(int, text.split("x")))
+
+
+def numbers(text: str) -> list[float]:
+    """Read 1,2,5, for argparse."""
+    return [positive(part) for part in text.split(",")]
+
+
+def warn(text: str) -> None:
+    print(f"benchmark.py: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":
