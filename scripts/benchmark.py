@@ -146,7 +146,7 @@ def swept(args: argparse.Namespace, work: Workload, environment: dict[str, str],
                 sweep_table(found, effort.bound),
                 *doubt,
                 "",
-                machine_table(found.result["machine"]),
+                machine_table(found.result["machine"], effort),
                 "",
                 written,
             ]

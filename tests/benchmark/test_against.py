@@ -56,6 +56,14 @@ def test_who_is_slower_on_one_side_only_is_told_so(stage):
     assert "PyTorch is the faster: xpcnn takes 2.00 times as long." in text
 
 
+def test_there_is_no_verdict_on_a_noisy_machine(stage):
+    turns = iter(range(1000))
+    stage.seconds = lambda name, workload: [0, 0.01 * (1 + next(turns) % 4), 0, 0]
+    text = against_pytorch(Workload(), {}, EFFORT).text
+    assert "Who is the faster cannot be said:\nNOT TO BE TRUSTED" in text
+    assert "is the faster: " not in text
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 def test_in_truth():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xpcnn.benchmark.overview import MOST_STEPS, TURN, Effort, memory_line, overview, title
+from xpcnn.benchmark.overview import MOST_STEPS, TURN, Effort, machine_table, memory_line, overview, title
 from xpcnn.benchmark.workload import Workload
 
 
@@ -59,13 +59,21 @@ def test_noise_is_warned_of_and_all_is_measured_again(stage):
 
 @pytest.mark.parametrize(("seconds", "steps"), [(TURN / 10, 10), (1e-6, MOST_STEPS), (100.0, 1)])
 def test_steps_that_nobody_gave_fill_a_turn(seconds, steps):
-    assert Effort().counted(seconds).record() == {"rounds": 7, "steps": steps, "warm_up": steps}
-    assert Effort(steps=3, warm_up=0).counted(seconds).record() == {"rounds": 7, "steps": 3, "warm_up": 0}
+    effort = Effort(load_before=1.5)
+    numbers = {"rounds": 7, "steps": steps, "warm_up": max(steps, 3), "load_before": 1.5}
+    assert effort.counted(seconds).record() == numbers
+    given = Effort(steps=3, warm_up=0, load_before=None).counted(seconds)
+    assert given.record() == {"rounds": 7, "steps": 3, "warm_up": 0, "load_before": None}
 
 
 def test_memory_that_cannot_be_told_is_not_a_number():
     assert memory_line({"memory": None}, None) == "peak memory: not measured on this system"
     assert "4.0 MB of it" in memory_line({"memory": 9_000_000}, (4_000_000, 5_000_000))
+
+
+def test_the_load_before_is_told_where_it_is_known():
+    assert "load         3.2 in the minute before" in machine_table({"cpu": "one"}, Effort(load_before=3.21))
+    assert "load" not in machine_table({"cpu": "one"}, Effort(load_before=None))
 
 
 def test_a_title_says_the_images():

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,11 @@ def test_the_file_has_the_columns_and_reads_back(stage):
     assert tuple(first) == COLUMNS
     assert (second["batch_size"], second["step_ms"], second["model"]) == ("3", "3", "simple")
     assert (second["forward_ms"], second["data_ms"]) == ("3", "0")
+
+
+def test_the_page_says_what_every_column_is():
+    page = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    assert set(COLUMNS) <= set(re.findall(r"\w+", page.partition("| column | |")[2]))
 
 
 def test_points():

@@ -83,7 +83,7 @@ def against_pytorch(work: Workload, environment: Environment, effort: Effort) ->
             + ("  PyTorch's better format, which counts" if name == better else "")
             for name, value in ratios.items()
         ),
-        verdict(judged.median),
+        verdict(judged.median) if found.trusted else "Who is the faster cannot be said:",
         str(found),
         "",
         "The table has milliseconds, medians of all steps. Data is the making of a batch and, where there",
@@ -92,7 +92,7 @@ def against_pytorch(work: Workload, environment: Environment, effort: Effort) ->
         "own masks, and on while time is taken. MB: memory at the peak of the first step, above weights and",
         "batch.",
         "",
-        machine_table(machine),
+        machine_table(machine, effort),
     ]
     result: Json = {
         **asdict(work), **effort.record(), "losses": losses,

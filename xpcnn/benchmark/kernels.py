@@ -101,7 +101,7 @@ def compare_kernels(
             "A layer is its forward and backward together. Reading the clock at each costs a little.",
         ]
         result["layers"] = each
-    lines += ["", machine_table(machine)]
+    lines += ["", machine_table(machine, effort)]
     return Report("\n".join(lines), result)
 
 

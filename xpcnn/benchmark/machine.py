@@ -28,6 +28,11 @@ def machine() -> dict[str, str]:
     }
 
 
+def load() -> float | None:
+    """Return how many programs wanted a core in the last minute, on the average; None where nobody counts."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
 def threads() -> int:
     """Return XPCNN_THREADS, or, where it is not set, the cores that this process may use."""
     asked = os.environ.get("XPCNN_THREADS", "")

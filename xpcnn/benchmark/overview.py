@@ -1,13 +1,14 @@
 """One contender: where its time goes, how near that is to the machine's best, and the memory that it takes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpcnn.benchmark import layers
 from xpcnn.benchmark.contest import Entrant, in_turn, round_medians
+from xpcnn.benchmark.machine import load
 from xpcnn.benchmark.noise import BOUND, quietest
 from xpcnn.benchmark.processes import Worker
 from xpcnn.benchmark.timing import spread, timing_table, timings
@@ -17,8 +18,8 @@ from xpcnn.diagnosis import table
 Json = dict[str, Any]
 Environment = Mapping[str, str]
 
-TURN, MOST_STEPS = 0.25, 50
-"""Seconds of a turn, unless its steps are given, and its most steps."""
+TURN, MOST_STEPS, LEAST_WARM_UP = 0.25, 50, 3
+"""Seconds of a turn, unless its steps are given; its most steps; and the fewest before all turns."""
 
 OURS = "xpcnn"
 
@@ -35,16 +36,18 @@ class Effort:
     warm_up: int | None = None
     bound: float = BOUND
     warn: Callable[[str], None] = lambda text: None
+    load_before: float | None = field(default_factory=load)
 
     def counted(self, seconds: float) -> "Effort":
         """Return the effort for a step of so many seconds: no number is None any more."""
         fitting = min(max(round(TURN / seconds), 1), MOST_STEPS)
         steps = fitting if self.steps is None else self.steps
-        return replace(self, steps=steps, warm_up=fitting if self.warm_up is None else self.warm_up)
+        warm_up = max(fitting, LEAST_WARM_UP) if self.warm_up is None else self.warm_up
+        return replace(self, steps=steps, warm_up=warm_up)
 
     def record(self) -> Json:
         """Return the numbers, for JSON."""
-        return {"rounds": self.rounds, "steps": self.steps, "warm_up": self.warm_up}
+        return {name: getattr(self, name) for name in ("rounds", "steps", "warm_up", "load_before")}
 
     def __str__(self) -> str:
         return f"{self.rounds} rounds of {self.steps} step{'s' * (self.steps != 1)}, after {self.warm_up} to warm up"
@@ -141,7 +144,7 @@ def overview(work: Workload, environment: Environment, effort: Effort, by_layer:
             f"The clock is read at every layer, which costs a little itself: the step took {slower:.2f} ms so, and",
             f"{step.median_ms:.2f} ms without. The rest is data, what containers add, and the clock.",
         ]
-    lines += ["", COUNTED.format(opened["multiply_adds"]), "", machine_table(machine)]
+    lines += ["", COUNTED.format(opened["multiply_adds"]), "", machine_table(machine, effort)]
     return Report("\n".join(lines), result)
 
 
@@ -185,6 +188,11 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f}"
 
 
-def machine_table(machine: Mapping[str, str]) -> str:
-    """Lay out what `machine` returned."""
-    return table(("machine", ""), list(machine.items()))
+def machine_table(machine: Mapping[str, str], effort: Effort) -> str:
+    """Lay out what `machine` returned, and the load before anything was measured."""
+    rows = list(machine.items())
+    if effort.load_before is not None:
+        rows.append(
+            ("load", f"{effort.load_before:.1f} in the minute before; a quiet machine has less than 0.5")
+        )
+    return table(("machine", ""), rows)

@@ -112,7 +112,8 @@ def sweep(
         for (name, value), one in zip(zip(entrants, values, strict=True), works, strict=True)
     ]
     result = {
-        **asdict(work), "sweep": kind, "rounds": effort.rounds, "rows": rows, "machine": machine,
+        **asdict(work), "sweep": kind, "rounds": effort.rounds, "load_before": effort.load_before,
+        "rows": rows, "machine": machine,
         "seconds": {name: one.value for name, one in found.items()},
     }  # fmt: skip
     return Sweep(kind, rows, result)
