@@ -53,7 +53,7 @@ def draw_sweep(found: Sweep) -> "Figure":
     if height == "step_ms":
         low, high = (np.array([row[name] for row in found.rows], float) for name in ("p10_ms", "p90_ms"))
         left.fill_between(x, low, high, color=RED, alpha=0.15, lw=0)
-    _name_line(left, x, y, y[anchor] * x / x[anchor], found.kind)
+    _name_line(left, x, y, y[anchor] * x / x[anchor])
     right.axhline(peak, color=GREY, lw=1.2, ls="--", zorder=1)
     right.text(
         x[0], peak * 0.93, f"a matrix product here: {peak:.0f}", color=GREY, fontsize=9, va="top", ha="left"
@@ -81,13 +81,13 @@ def _curve(axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:
     axes.plot(x, y, "-o", color=RED, lw=2, ms=5, zorder=3)
 
 
-def _name_line(axes: "Axes", x: np.ndarray, y: np.ndarray, line: np.ndarray, kind: Kind) -> None:
-    """Write beside the dashed line what it is: where a time lies above it, below it, and the other way round."""
+def _name_line(axes: "Axes", x: np.ndarray, y: np.ndarray, line: np.ndarray) -> None:
+    """Write beside the dashed line what it is, on the side where the curve is not."""
     middle = len(x) // 2
-    over = kind == "threads"
+    above = line[middle] > y[middle]
     axes.annotate(
-        "in proportion", (x[middle], line[middle]), xytext=(-8, 4) if over else (8, -4), color=GREY, fontsize=9,
-        textcoords="offset points", ha="right" if over else "left", va="bottom" if over else "top",
+        "in proportion", (x[middle], line[middle]), xytext=(-8, 4) if above else (8, -4), color=GREY, fontsize=9,
+        textcoords="offset points", ha="right" if above else "left", va="bottom" if above else "top",
     )  # fmt: skip
 
 
