@@ -134,7 +134,7 @@ def _weight_gradient(
     """Return dW as (G, KH*C/G*KW, O/G), and db, of a share of the rows of dy."""
     (_, O, OW, N), (KH, KW), (top, left) = dy.shape, window.size, before
     L, width = x.shape[1] // groups * KW, O // groups
-    dbias = (dy[share].reshape(-1, O, OW * N) @ np.ones(OW * N, dy.dtype)).sum(axis=0)
+    dbias = (dy[share].reshape(share.stop - share.start, O, OW * N) @ np.ones(OW * N, dy.dtype)).sum(axis=0)
     if _stackable(window, groups) and min(L, KH * O) > min(KH * L, O) and share.stop - share.start > KH:
         stacked = np.zeros((KH, O, L), dy.dtype)
         line = OW * N * dy.itemsize
@@ -223,7 +223,7 @@ def _runs(
     has all taps, though some of its rows meet none of the share by them. `column` counts the bytes of one row and
     one output column.
     """
-    budget = _budget()
+    budget, column = _budget(), max(column, 1)
     Q = -(-OW // min(-(-OW * column // budget), OW))
     R = max(1, budget // (column * Q))
     row, end = max(0, share.start - top), min(H, share.stop + KH - 1 - top)

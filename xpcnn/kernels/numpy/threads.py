@@ -9,7 +9,6 @@ import os
 import threading
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
@@ -103,9 +102,13 @@ def in_parallel(function: Callable[[int, int], None], length: int, work: int) ->
         try:
             function(bounds[0], bounds[1])
         finally:
-            errors = [error for worker in given if (error := worker.wait()) is not None]
-        if errors:
-            raise errors[0]
+            errors = [worker.wait() for worker in given]
+        for error in errors:
+            if error is not None:
+                raise error
+    except KeyboardInterrupt:
+        _workers.clear()  # one may be at work still; others take its place
+        raise
     finally:
         _free.release()
 
