@@ -11,6 +11,7 @@ adding columns back (col2im) does.
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -166,11 +167,12 @@ def _scatter(dy: Array, filters: Array, window: Window, before: Pair, dx: Array,
     (H, C, W, N), (OH, O, OW, _), groups = dx.shape, dy.shape, len(filters)
     (KH, KW), (SH, SW), (DH, DW), (top, left) = window.size, window.stride, window.dilation, before
     c = share.stop - share.start
-    all_of_dx, dx = dx, dx.reshape(H, groups, C // groups, W, N)[:, :, share]
+    dx = dx.reshape(H, groups, C // groups, W, N)[:, :, share]
     dx[...] = 0
     transposed = filters.reshape(groups, O // groups, KH, C // groups, KW)[:, :, :, share]
     transposed = transposed.reshape(groups, 1, O // groups, KH * c * KW).swapaxes(2, 3)  # (G, 1, K, O/G)
-    for rows, columns in _blocks(slice(0, OH), OW, all_of_dx, window):
+    R, Q = _fitting(OH, OW, groups * KH * c * KW * N * dx.itemsize)
+    for rows, columns in product(_pieces(slice(0, OH), R), _pieces(slice(0, OW), Q)):
         R, Q = rows.stop - rows.start, columns.stop - columns.start
         d = _grouped(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
         taps = (transposed @ d).reshape(groups, R, KH, c, KW, Q, N)
@@ -208,10 +210,7 @@ def _blocks(rows: slice, OW: int, x: Array, window: Window) -> Iterator[Block]:
             break
         pieces += 1
     Q = -(-OW // pieces)
-    R = height(Q)
-    for top in range(rows.start, rows.stop, R):
-        for left in range(0, OW, Q):
-            yield slice(top, min(top + R, rows.stop)), slice(left, min(left + Q, OW))
+    yield from product(_pieces(rows, height(Q)), _pieces(slice(0, OW), Q))
 
 
 def _runs(
@@ -223,9 +222,7 @@ def _runs(
     has all taps, though some of its rows meet none of the share by them. `column` counts the bytes of one row and
     one output column.
     """
-    budget, column = _budget(), max(column, 1)
-    Q = -(-OW // min(-(-OW * column // budget), OW))
-    R = max(1, budget // (column * Q))
+    R, Q = _fitting(H, OW, column)
     row, end = max(0, share.start - top), min(H, share.stop + KH - 1 - top)
     while row < end:
         first, last = max(0, row + top - share.stop + 1), min(KH - 1, row + top - share.start)
@@ -236,9 +233,21 @@ def _runs(
             together = 1
         else:  # and so on, until a row is seen past the end of the share
             together = min(together, max(1, share.stop - top - row))
-        for left in range(0, OW, Q):
-            yield slice(row, row + together), slice(first, last + 1), slice(left, min(left + Q, OW))
+        for columns in _pieces(slice(0, OW), Q):
+            yield slice(row, row + together), slice(first, last + 1), columns
         row += together
+
+
+def _fitting(rows: int, columns: int, size: int) -> Pair:
+    """Return how many rows and columns of `size` bytes a thread may hold: whole rows if it can, at least one number."""
+    budget, size = _budget(), max(size, 1)
+    Q = -(-columns // min(-(-columns * size // budget), columns))
+    return min(rows, max(1, budget // (size * Q))), Q
+
+
+def _pieces(whole: slice, length: int) -> list[slice]:
+    """Cut a slice into slices of some length."""
+    return [slice(i, min(i + length, whole.stop)) for i in range(whole.start, whole.stop, length)]
 
 
 def _budget() -> int:
