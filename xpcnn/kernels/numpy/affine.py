@@ -15,7 +15,7 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Substitute for `xpcnn.ops.affine`."""
     rows = x.reshape(-1, x.shape[-1])
     y = np.empty((len(rows), len(weight)), x.dtype)
-    in_parallel(_product(rows, weight.T, y), threads.count(), y.size * rows.shape[1])
+    in_parallel(_product(rows, weight.T, y), threads.count(), products=y.size * rows.shape[1])
     if bias is not None:
         y += bias
     return y.reshape(*x.shape[:-1], len(weight))
@@ -37,7 +37,7 @@ def affine_backward(dy: Any, x: Any, weight: Any, need_dx: bool = True) -> tuple
         for product in products:
             product(start, stop)
 
-    in_parallel(some, threads.count(), len(products) * dweight.size * len(rows))
+    in_parallel(some, threads.count(), products=len(products) * dweight.size * len(rows))
     return dx if need_dx else None, dweight, rows.sum(axis=0)
 
 

@@ -41,7 +41,7 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
     def some(start: int, stop: int) -> None:
         _correlate(rows, filters, bias, window, (top, left), y, slice(start, stop))
 
-    in_parallel(some, OH, y.size * weight[0].size)
+    in_parallel(some, OH, products=y.size * weight[0].size)
     return as_images(y)
 
 
@@ -77,7 +77,7 @@ def conv_backward(
     def _share(length: int, start: int, stop: int) -> slice:
         return slice(length * start // shares, length * stop // shares)
 
-    in_parallel(some, shares, dy.size * weight[0].size)
+    in_parallel(some, shares, products=2 * dy.size * weight[0].size)
     (dfilters, dbias), *others = (parts[start] for start in sorted(parts))  # in one order: one sum
     for other, another in others:
         dfilters, dbias = dfilters + other, dbias + another

@@ -83,12 +83,13 @@ def count() -> int:
     return _threads
 
 
-def in_parallel(function: Callable[[int, int], None], length: int, work: int) -> None:
+def in_parallel(function: Callable[[int, int], None], length: int, work: int = 0, products: int = 0) -> None:
     """Call ``function(start, stop)`` on ranges that make up ``range(length)``, one a thread.
 
-    `work` counts array elements touched, or multiply-adds; little of it is done by the calling thread alone.
+    `work` counts array elements touched, and `products` multiply-adds, of which BLAS does sixteen in the time of one
+    element; little work is done by the calling thread alone.
     """
-    threads = min(count(), length) if work >= WORTHWHILE else 1
+    threads = min(count(), length) if work + products // 16 >= WORTHWHILE else 1
     if threads <= 1 or not _free.acquire(blocking=False):
         function(0, length)
         return
