@@ -24,6 +24,7 @@ RECIPES = {
     "lenet5": "--model lenet5",
     "deep": "--model deep",
     "deep-augmented": "--model deep --augment --epochs 12",
+    "resnet20": "--model resnet20 --augment --epochs 5",
 }
 
 

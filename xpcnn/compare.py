@@ -139,7 +139,9 @@ def compare(
     """Train a model on MNIST's first images on two backends; stop at the first difference above the tolerance.
 
     The default is an optimizer whose step is proportional to the gradient. Adam's is not: it divides by the gradient's
-    own size, so that where that is nearly zero a difference in the last bit becomes a whole step.
+    own size, so that where that is nearly zero a difference in the last bit becomes a whole step. For the same reason
+    the images get noise, less than a grey level: on flat ground neighbouring maxima are equal, and a last bit decides
+    which of them the gradient goes to.
 
     Raises
     ------
@@ -150,8 +152,10 @@ def compare(
     contestants = [Contestant(name, model, optimizer, images.shape[1:], seed) for name in backends]
     feed = data.batches(images[: steps * batch_size], labels[: steps * batch_size], batch_size)
     largest = Difference(0, "", "nothing", 0.0, (), 0.0, 0.0)
-    for step, batch in enumerate(feed, start=1):
-        for first, second in zip(*(contestant.step(*batch) for contestant in contestants), strict=True):
+    rng = np.random.default_rng(seed)
+    for step, (x, t) in enumerate(feed, start=1):
+        x = x + rng.uniform(0, 1 / 255, x.shape).astype(x.dtype)
+        for first, second in zip(*(contestant.step(x, t) for contestant in contestants), strict=True):
             found = difference(step, first, second)
             if found.relative > tolerance:
                 return Comparison(backends, tolerance, step, found, largest)

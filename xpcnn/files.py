@@ -24,8 +24,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     was. The folder is made if it is missing. Links are followed and the permissions of an older
     file kept; what is no file (a pipe, /dev/null) cannot be replaced and is written to directly.
 
-    Errors: OSError where the folder cannot be written to.
+    Raises
+    ------
+    OSError
+        Where the folder cannot be written to.
 
+    Examples
+    --------
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp(), "notes.txt")
     >>> with replacing(target) as file:

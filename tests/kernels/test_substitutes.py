@@ -216,6 +216,37 @@ def test_threads_heed_the_callers_errstate(monkeypatch):
         threads.in_parallel(lambda start, stop: start and np.multiply(large, large), 2, work=1)
 
 
+def test_what_a_thread_raises_is_raised_and_the_threads_go_on(monkeypatch):
+    from xpcnn.kernels.numpy import threads
+
+    monkeypatch.setattr(threads, "count", lambda: 3)
+    done = []
+
+    def share(start, stop):
+        done.append(start)
+        if start == 2:
+            raise LookupError("in a thread")
+
+    with pytest.raises(LookupError, match="in a thread"):
+        threads.in_parallel(share, 3, threads.WORTHWHILE)
+    assert sorted(done) == [0, 1, 2]
+    threads.in_parallel(lambda start, stop: done.append(10 + start), 3, threads.WORTHWHILE)
+    assert sorted(done[3:]) == [10, 11, 12]
+
+
+def test_a_share_within_a_share_and_another_thread_s_do_not_wait(monkeypatch):
+    from xpcnn.kernels.numpy import threads
+
+    monkeypatch.setattr(threads, "count", lambda: 2)
+    done = []
+
+    def share(start, stop):
+        threads.in_parallel(lambda a, b: done.append((start, a, b)), 2, threads.WORTHWHILE)
+
+    threads.in_parallel(share, 2, threads.WORTHWHILE)
+    assert sorted(done) == [(0, 0, 2), (1, 0, 2)]
+
+
 def relu_as_it_is(x):
     return x * (x > 0)
 

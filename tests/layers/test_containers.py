@@ -22,6 +22,7 @@ from xpcnn.layers import (
     Sequential,
     Tanh,
 )
+from xpcnn.tracing import traced
 
 
 class Scale(Layer):
@@ -53,6 +54,62 @@ def test_sequential_is_one_after_another(backend):
     wanted = to_host(one.backward(tanh.backward(other.backward(upload(dy)))))
     assert_close(model.backward(upload(dy)), wanted, "float64")
     assert_close(model[0].weight.grad, to_host(one.weight.grad), "float64")
+
+
+def one_by_one(layers, x, dy):
+    """What a Sequential is to compute, in the order in which its layers stand."""
+    for layer in layers:
+        x = layer(x)
+    for layer in reversed(layers):
+        dy = layer.backward(dy)
+    return x, dy
+
+
+@pytest.mark.parametrize(
+    "pooling", [Pooling(2), Pooling(3, stride=2, padding=1), Pooling(2, stride=1)], ids=repr
+)
+def test_the_maximum_before_the_relu_is_the_relu_before_the_maximum(backend, pooling):
+    """Small integers: maxima that tie, whole windows below zero, zeros."""
+    x = np.random.default_rng(0).integers(-3, 3, (4, 3, 7, 8)).astype("float64")
+    x[0, 0, 0, 0], x[0, 1, 3, 3], x[1, 0, 2, 2] = np.nan, np.inf, -np.inf
+    dy = normal(1, (4, *pooling.output_shape((3, 7, 8))))
+    y, dx = one_by_one([ReLU(), pooling.copy()], upload(x), upload(dy))
+    model = Sequential(ReLU(), pooling.copy())
+    assert np.array_equal(to_host(model(upload(x))), to_host(y), equal_nan=True)
+    kept = [value for value in model[0]._saved if hasattr(value, "shape")]
+    assert [value.shape for value in kept] == [y.shape]  # what it is for: the ReLU kept no large array
+    assert np.array_equal(to_host(model.backward(upload(dy))), to_host(dx))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [(ReLU(), Pooling(2, mode="average")), (Tanh(), Pooling(2)), (ReLU(), Identity(), Pooling(2))],
+    ids=repr,
+)
+def test_other_layers_keep_their_order(backend, layers):
+    dy = normal(1, (2, 3, 2, 2))
+    y, dx = one_by_one([layer.copy() for layer in layers], upload(X), upload(dy))
+    model = Sequential(*layers)
+    assert np.array_equal(to_host(model(upload(X))), to_host(y))
+    assert np.array_equal(to_host(model.backward(upload(dy))), to_host(dx))
+    assert model[0]._saved is None  # freed
+
+
+def test_who_watches_sees_the_layers_in_their_order(backend):
+    model, seen = Sequential(ReLU(), Pooling(2)), []
+
+    def see(name, layer, direction, value):
+        seen.append((str(layer), direction, tuple(value.shape)))
+
+    with traced(model, enter=see):
+        model(upload(X))
+        model.backward(upload(normal(1, (2, 3, 2, 2))))
+    assert [row for row in seen if "Sequential" not in row[0]] == [
+        ("ReLU()", "forward", (2, 3, 4, 4)),
+        ("Pooling(2)", "forward", (2, 3, 4, 4)),
+        ("Pooling(2)", "backward", (2, 3, 2, 2)),
+        ("ReLU()", "backward", (2, 3, 4, 4)),
+    ]
 
 
 def test_residual_adds_both_ways(backend):

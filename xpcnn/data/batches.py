@@ -88,9 +88,15 @@ def batches(
     is a fresh shuffle, without it in order. `transform(images, rng)` is applied to the floating
     batch. The last batch holds what is left.
 
-    Errors: DatasetError for an empty data set, unequal lengths or batch_size < 1; DtypeError for
-    other dtypes.
+    Raises
+    ------
+    DatasetError
+        For an empty data set, unequal lengths or batch_size < 1.
+    DtypeError
+        For other dtypes.
 
+    Examples
+    --------
     >>> data = batches(np.zeros((5, 1, 2, 2), np.uint8), np.arange(5), batch_size=2)
     >>> len(data), [labels.tolist() for _, labels in data]
     (3, [[0, 1], [2, 3], [4]])
@@ -101,9 +107,15 @@ def batches(
 def check_labels(labels: NDArray[Any], num_classes: int, who: str) -> None:
     """Raise unless labels are integers (N,) in [0, num_classes) or one-hot rows (N, num_classes).
 
-    Errors: DatasetError, beginning with `who`, which names the first bad label; DtypeError for what is
-    no array.
+    Raises
+    ------
+    DatasetError
+        Beginning with `who`, which names the first bad label.
+    DtypeError
+        For what is no array.
 
+    Examples
+    --------
     >>> check_labels(np.array([3, 10]), 10, "train")
     Traceback (most recent call last):
     xpcnn.errors.DatasetError: train: expected labels from 0 to 9, got 10 at index 1; ...

@@ -26,7 +26,10 @@ RECORD = 1 + 3 * 32 * 32  # bytes
 def read_archive(path: Path) -> dict[str, bytes]:
     """Read the six files out of the archive, in memory: no path inside it can reach the disk.
 
-    Errors: DatasetError where the archive is truncated, corrupted, or lacks one of them.
+    Raises
+    ------
+    DatasetError
+        Where the archive is truncated, corrupted, or lacks one of them.
     """
     contents: dict[str, bytes] = {}
     try:

@@ -65,9 +65,15 @@ def mnist(data_dir: Folder | None = None) -> Dataset:
     The files are inside the package. `data_dir` reads others of the same format instead, plain,
     .gz or .xz; XPCNN_DATA does so where that folder holds them.
 
-    Errors: DatasetError where `data_dir` lacks a file, or a file is broken.
-    Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to
-    Document Recognition", 1998.
+    Raises
+    ------
+    DatasetError
+        Where `data_dir` lacks a file, or a file is broken.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to Document Recognition",
+    1998.
     """
     paths = _find_idx("mnist", data_dir)
     if paths:
@@ -88,9 +94,15 @@ def fashion_mnist(
     Read from the folder `data_dir`, else XPCNN_DATA, else the user's cache (see `cache_folder`); what
     is not there is downloaded into its subfolder fashion-mnist (30 MB). quiet hides the progress bar.
 
-    Errors: DatasetError where a file is broken or no mirror answers.
-    Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
-    Machine Learning Algorithms", 2017.
+    Raises
+    ------
+    DatasetError
+        Where a file is broken or no mirror answers.
+
+    References
+    ----------
+    H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+    Learning Algorithms", 2017.
     """
     paths = _find_idx("fashion-mnist", data_dir)
     if not paths:
@@ -106,8 +118,14 @@ def cifar10(data_dir: Folder | None = None, *, source: Source = CIFAR10, quiet: 
     cifar-10-binary.tar.gz or unpacked; what is not there is downloaded into its subfolder cifar10
     (170 MB). quiet hides the progress bar.
 
-    Errors: DatasetError where a file is broken or no mirror answers.
-    Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+    Raises
+    ------
+    DatasetError
+        Where a file is broken or no mirror answers.
+
+    References
+    ----------
+    A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
     path = _find_cifar(data_dir)
     if path is None:

@@ -53,8 +53,11 @@ def download(source: Source, folder: Path, *, quiet: bool = False, timeout: floa
 
     quiet hides the progress bar; timeout is in seconds without a byte.
 
-    Errors: DatasetError when no mirror gives a file; it lists what each of them answered and how
-    to fetch the file by hand.
+    Raises
+    ------
+    DatasetError
+        When no mirror gives a file; it lists what each of them answered and how to fetch the file by
+        hand.
     """
     paths = []
     for file in source.files:

@@ -21,7 +21,10 @@ SHA256 = {
 def read_embedded(name: str) -> NDArray[Any]:
     """Read one of MNIST's files from the package data.
 
-    Errors: DatasetError where the file is missing or not the original.
+    Raises
+    ------
+    DatasetError
+        Where the file is missing or not the original.
     """
     resource = files("xpcnn.data") / "mnist" / f"{name}.xz"
     who = f"the embedded MNIST file {name}.xz"

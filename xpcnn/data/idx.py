@@ -23,7 +23,10 @@ TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">
 def read_idx(path: Path) -> NDArray[Any]:
     """Read an IDX file, plain or compressed with gzip or xz, into an array of native byte order.
 
-    Errors: DatasetError where the file cannot be read, is truncated, corrupted or something else.
+    Raises
+    ------
+    DatasetError
+        Where the file cannot be read, is truncated, corrupted or something else.
     """
     try:
         content = path.read_bytes()

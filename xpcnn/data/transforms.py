@@ -89,9 +89,17 @@ class Flip:
 class Normalize:
     """(x - mean) / std, for each channel; `mean` and `std` are numbers or one number a channel.
 
-    Errors: DatasetError unless std > 0; DtypeError for integer images; ShapeError where the
-    numbers are not as many as the channels.
+    Raises
+    ------
+    DatasetError
+        Unless std > 0.
+    DtypeError
+        For integer images.
+    ShapeError
+        Where the numbers are not as many as the channels.
 
+    Examples
+    --------
     >>> Normalize(0.5, 0.25)(np.full((1, 1, 1, 1), 0.75, np.float32))
     array([[[[1.]]]], dtype=float32)
     """

@@ -1,17 +1,21 @@
 """The affine layer on all threads, and for features whose batch lies last."""
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.layout import Array
 from xpcnn.kernels.numpy.threads import in_parallel
 
 
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Substitute for `xpcnn.ops.affine`."""
-    y = _product(x.reshape(-1, x.shape[-1]), weight.T)  # (M, O)
+    rows = x.reshape(-1, x.shape[-1])
+    y = np.empty((len(rows), len(weight)), x.dtype)
+    in_parallel(_product(rows, weight.T, y), threads.count(), products=y.size * rows.shape[1])
     if bias is not None:
         y += bias
     return y.reshape(*x.shape[:-1], len(weight))
@@ -20,27 +24,35 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 def affine_backward(dy: Any, x: Any, weight: Any, need_dx: bool = True) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.affine_backward`: dx in the memory order of x, so what follows need not turn it."""
     rows, features = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
-    dx = None
+    dweight = np.empty(weight.shape, dy.dtype)
+    products = [_product(rows.T, features, dweight)]
     if need_dx and x.ndim == 2 and x.flags.f_contiguous:
-        dx = _product(weight.T, rows.T).T
+        dx = np.empty(x.shape[::-1], dy.dtype).T
+        products.append(_product(weight.T, rows.T, dx.T))
     elif need_dx:
-        dx = _product(rows, weight).reshape(x.shape)
-    return dx, _product(rows.T, features), rows.sum(axis=0)
+        dx = np.empty(x.shape, dy.dtype)
+        products.append(_product(rows, weight, dx.reshape(features.shape)))
+
+    def some(start: int, stop: int) -> None:
+        for product in products:
+            product(start, stop)
+
+    in_parallel(some, threads.count(), products=len(products) * dweight.size * len(rows))
+    return dx if need_dx else None, dweight, rows.sum(axis=0)
 
 
-def _product(a: Array, b: Array) -> Array:
-    """A @ b, each thread its share of the longer side of the result."""
-    product = np.empty((len(a), b.shape[1]), a.dtype)
+def _product(a: Array, b: Array, out: Array) -> Callable[[int, int], None]:
+    """Return the function that computes some of threads.count() shares of A @ B: of the longer side of the result."""
     tall = len(a) >= b.shape[1]
 
     def some(start: int, stop: int) -> None:
+        share = slice(*(max(out.shape) * shares // threads.count() for shares in (start, stop)))
         if tall:
-            np.matmul(a[start:stop], b, out=product[start:stop])
+            np.matmul(a[share], b, out=out[share])
         else:
-            np.matmul(a, b[:, start:stop], out=product[:, start:stop])
+            np.matmul(a, b[:, share], out=out[:, share])
 
-    in_parallel(some, max(product.shape), product.size * a.shape[1])
-    return product
+    return some
 
 
 def flatten(x: Any) -> Any:

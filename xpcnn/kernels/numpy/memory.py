@@ -14,9 +14,8 @@ from xpcnn.errors import BackendError
 from xpcnn.kernels.numpy.layout import Array
 
 _buffers = threading.local()
-_all: weakref.WeakValueDictionary[int, Array] = (
-    weakref.WeakValueDictionary()
-)  # a thread that ends takes its own along
+_all: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
+"""Every thread's buffers; one that is let go, or whose thread ends, leaves of itself."""
 
 
 def workspace_bytes() -> int:
@@ -30,19 +29,20 @@ def workspace_bytes() -> int:
     return int(text)
 
 
-def workspace(shape: tuple[int, ...], dtype: Any) -> Array:
+def workspace(shape: tuple[int, ...], dtype: Any, purpose: str = "columns") -> Array:
     """Return this thread's buffer in a shape; it holds whatever was left there, and the next call takes it back."""
     size = prod(shape) * np.dtype(dtype).itemsize
-    buffer = getattr(_buffers, "buffer", None)
+    buffer = getattr(_buffers, purpose, None)
     if buffer is None or buffer.size < size:
-        buffer = _buffers.buffer = np.empty(size, np.uint8)
+        buffer = np.empty(size, np.uint8)
+        setattr(_buffers, purpose, buffer)
         _all[id(buffer)] = buffer
     view: Array = buffer[:size].view(dtype).reshape(shape)
     return view
 
 
 def workspace_held() -> int:
-    """Return the bytes of all threads' buffers: the most that each of them unrolled at a time so far."""
+    """Return the bytes of all threads' buffers: each is as large as the most that it was asked to hold so far."""
     return sum(buffer.nbytes for buffer in list(_all.values()))
 
 

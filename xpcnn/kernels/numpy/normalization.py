@@ -1,0 +1,108 @@
+"""Batch normalisation a row of the image at a time: what a channel needs is a few products with that row, in the cache.
+
+Sums are kept a row apart and added in the end, so they are the same however many threads there are.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
+from xpcnn.kernels.numpy.threads import in_parallel
+
+
+def batch_statistics(x: Any) -> tuple[Any, Any]:
+    """Substitute for `xpcnn.ops.batch_statistics`."""
+    rows = _rows(x)  # (H,C,W,N)
+    M, ones = x.size // x.shape[1], np.ones(rows[0, 0].size, x.dtype)
+    sums = np.empty(rows.shape[:2], x.dtype)
+
+    def add(start: int, stop: int) -> None:
+        for h in range(start, stop):
+            np.matmul(_lines(rows[h]), ones, out=sums[h])
+
+    in_parallel(add, len(rows), x.size)
+    mean = sums.sum(axis=0) / M
+
+    def add_squares(start: int, stop: int) -> None:
+        for h in range(start, stop):
+            centered = rows[h] - _column(mean)
+            sums[h] = _dots(centered, centered)
+
+    in_parallel(add_squares, len(rows), x.size)
+    return mean, sums.sum(axis=0) / M
+
+
+def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
+    """Substitute for `xpcnn.ops.batch_norm`."""
+    rows, scale = _rows(x), weight / np.sqrt(variance + eps)
+    y = np.empty_like(rows)
+
+    def some(start: int, stop: int) -> None:
+        for h in range(start, stop):
+            np.subtract(rows[h], _column(mean), out=y[h])
+            y[h] *= _column(scale)
+            y[h] += _column(bias)
+
+    in_parallel(some, len(rows), x.size)
+    return _shaped(y, x)
+
+
+def batch_norm_backward(
+    dy: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: float, of_batch: bool
+) -> tuple[Any, Any, Any]:
+    """Substitute for `xpcnn.ops.batch_norm_backward`."""
+    drows, rows, inverse = _rows(dy), _rows(x), 1 / np.sqrt(variance + eps)
+    M, ones = x.size // x.shape[1], np.ones(rows[0, 0].size, x.dtype)
+    sums, dots = np.empty((2, *rows.shape[:2]), x.dtype)
+
+    def add(start: int, stop: int) -> None:
+        for h in range(start, stop):
+            np.matmul(_lines(drows[h]), ones, out=sums[h])
+            dots[h] = _dots(drows[h], rows[h] - _column(mean))
+
+    in_parallel(add, len(rows), x.size)
+    dbias, dweight = sums.sum(axis=0), dots.sum(axis=0) * inverse
+    scale = weight * inverse
+    slope, offset = -scale * inverse * dweight / M, -scale * dbias / M
+    dx = np.empty_like(drows)
+
+    def some(start: int, stop: int) -> None:
+        for h in range(start, stop):
+            np.multiply(drows[h], _column(scale), out=dx[h])
+            if of_batch:
+                centered = rows[h] - _column(mean)
+                centered *= _column(slope)
+                centered += _column(offset)
+                dx[h] += centered
+
+    in_parallel(some, len(rows), x.size)
+    return _shaped(dx, x), dweight, dbias
+
+
+def _rows(x: Array) -> Array:
+    """View or copy (N,C,...) as (H,C,W,N)."""
+    return rows_first(x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, -1))
+
+
+def _shaped(rows: Array, like: Array) -> Array:
+    """Return (H,C,W,N) in the shape of (N,C,...)."""
+    images = as_images(rows)
+    return images if like.ndim == 4 else images.reshape(like.shape)
+
+
+def _lines(row: Array) -> Array:
+    """(C,W,N) -> (C,W*N)."""
+    return row.reshape(len(row), -1)
+
+
+def _column(values: Array) -> Array:
+    """(C,) -> (C,1,1), to meet a row."""
+    return values.reshape(-1, 1, 1)
+
+
+def _dots(a: Array, b: Array) -> Array:
+    """Return the sum of a b over each channel of a row: (C,W,N) -> (C,)."""
+    a, b = _lines(a), _lines(b)
+    product: Array = np.matmul(a[:, np.newaxis], b[:, :, np.newaxis])[:, 0, 0]
+    return product
