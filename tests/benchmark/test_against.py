@@ -20,11 +20,11 @@ def report(stage):
 
 
 def test_the_better_format_counts_and_both_are_shown(report):
-    assert report.result["ratio"]["median"] == pytest.approx(0.75)
+    assert report.result["ratio"]["median"] == pytest.approx(4 / 3)
     assert report.result["better_format"] == CHANNELS_LAST
-    assert report.result["ratios"][CONTIGUOUS]["median"] == pytest.approx(0.5)
-    assert "0.75 (0.75 to 0.75)  PyTorch's better format" in report.text
-    assert "0.50 (0.50 to 0.50)\n" in report.text
+    assert report.result["ratios"][CONTIGUOUS]["median"] == pytest.approx(2)
+    assert "1.33 (1.33 to 1.33)  PyTorch's better format" in report.text
+    assert "2.00 (2.00 to 2.00)\n" in report.text
     assert "PyTorch takes 1.33 times as long" in report.text
     assert max(map(len, report.text.splitlines())) <= 100
 

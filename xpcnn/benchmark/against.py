@@ -66,8 +66,8 @@ def against_pytorch(work: Workload, environment: Environment, effort: Effort) ->
         machine = workers[OURS].ask("machine") | {"pytorch": workers[CONTIGUOUS].ask("machine")["pytorch"]}
 
     rounds = {name: round_medians(answers) for name, answers in found.value.items()}
-    ratios = {name: ratio(rounds[OURS], rounds[name]) for name in (CONTIGUOUS, CHANNELS_LAST)}
-    better = max(ratios, key=lambda name: ratios[name].median)
+    ratios = {name: ratio(rounds[name], rounds[OURS]) for name in (CONTIGUOUS, CHANNELS_LAST)}
+    better = min(ratios, key=lambda name: ratios[name].median)
     judged = ratios[better]
     memory = {name: told["memory"] for name, told in opened.items()}
     lines = [
@@ -77,7 +77,7 @@ def against_pytorch(work: Workload, environment: Environment, effort: Effort) ->
         "",
         contest_table(work, found.value, memory),
         "",
-        "xpcnn's time by PyTorch's in the same round: the median of the rounds (lowest to highest)",
+        "PyTorch's time by xpcnn's in the same round: the median of the rounds (lowest to highest)",
         *(
             f"    {name.removeprefix('PyTorch, '):<13}  {value}"
             + ("  PyTorch's better format, which counts" if name == better else "")
@@ -104,20 +104,20 @@ def against_pytorch(work: Workload, environment: Environment, effort: Effort) ->
 
 
 def quotients(answers: dict[str, Answers]) -> dict[str, np.ndarray]:
-    """Return our time by each other contender's, round by round."""
+    """Return each other contender's time by ours, round by round."""
     rounds = {name: round_medians(one) for name, one in answers.items()}
-    return {name: rounds[OURS] / others for name, others in rounds.items() if name != OURS}
+    return {name: others / rounds[OURS] for name, others in rounds.items() if name != OURS}
 
 
 def verdict(quotient: float) -> str:
     """Say in a sentence who is faster.
 
-    >>> verdict(0.8), verdict(1.5)
-    ('xpcnn is the faster: PyTorch takes 1.25 times as long.', 'PyTorch is the faster: xpcnn takes 1.50 times as long.')
+    >>> verdict(1.25), verdict(0.5)
+    ('xpcnn is the faster: PyTorch takes 1.25 times as long.', 'PyTorch is the faster: xpcnn takes 2.00 times as long.')
     """
-    if quotient < 1:
-        return f"xpcnn is the faster: PyTorch takes {1 / quotient:.2f} times as long."
-    return f"PyTorch is the faster: xpcnn takes {quotient:.2f} times as long."
+    if quotient > 1:
+        return f"xpcnn is the faster: PyTorch takes {quotient:.2f} times as long."
+    return f"PyTorch is the faster: xpcnn takes {1 / quotient:.2f} times as long."
 
 
 def contest_table(work: Workload, answers: dict[str, Answers], memory: dict[str, int | None]) -> str:
