@@ -35,7 +35,7 @@ FEW = 16
 def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any:
     """Substitute for `xpcnn.ops.conv`."""
     (top, _), (left, _) = window.pads(*x.shape[2:])
-    rows, filters, (OH, OW) = rows_first(x), _filters(weight, groups), window.output_size(*x.shape[2:])
+    rows, filters, (OH, OW) = rows_first(x), filters_of_rows(weight, groups), window.output_size(*x.shape[2:])
     y = np.empty((OH, len(weight), OW, len(x)), x.dtype)
 
     def some(start: int, stop: int) -> None:
@@ -55,11 +55,11 @@ def conv_backward(
     turn = window.stride == (1, 1) and O <= 2 * KH * C * groups
     if turn:
         turned = weight[:, :, ::-1, ::-1].reshape(groups, O // groups, C, KH, KW).swapaxes(1, 2)
-        turned = _filters(turned.reshape(groups * C, O // groups, KH, KW), groups)
+        turned = filters_of_rows(turned.reshape(groups * C, O // groups, KH, KW), groups)
         before = window.extent[0] - 1 - top, window.extent[1] - 1 - left
         dense = Window(window.size, 1, 0, window.dilation)
     else:
-        filters = _filters(weight, groups)
+        filters = filters_of_rows(weight, groups)
     shares = threads.count()
     parts: dict[int, tuple[Array, Array]] = {}
 
@@ -72,7 +72,7 @@ def conv_backward(
         if turn:
             _correlate(drows, turned, None, dense, before, dx, _share(len(dx), start, stop))
         else:
-            _scatter(drows, filters, window, (top, left), dx, _share(C, start, stop))
+            scatter(drows, filters, window, (top, left), dx, _share(C, start, stop))
 
     def _share(length: int, start: int, stop: int) -> slice:
         return slice(length * start // shares, length * stop // shares)
@@ -85,7 +85,7 @@ def conv_backward(
     return None if dx is None else as_images(dx), dweight, dbias
 
 
-def _filters(weight: Array, groups: int) -> Array:
+def filters_of_rows(weight: Array, groups: int) -> Array:
     """Lay filters out for rows: (O,C/G,KH,KW) -> (G, O/G, KH, C/G*KW)."""
     O, C, KH, KW = weight.shape
     return weight.swapaxes(1, 2).reshape(groups, O // groups, KH, C * KW)
@@ -162,7 +162,7 @@ def _weight_gradient(
     return dfilters, dbias
 
 
-def _scatter(dy: Array, filters: Array, window: Window, before: Pair, dx: Array, share: slice) -> None:
+def scatter(dy: Array, filters: Array, window: Window, before: Pair, dx: Array, share: slice) -> None:
     """Multiply back to columns and add them onto the pixels they came from, in a share of each group's channels."""
     (H, C, W, N), (OH, O, OW, _), groups = dx.shape, dy.shape, len(filters)
     (KH, KW), (SH, SW), (DH, DW), (top, left) = window.size, window.stride, window.dilation, before
