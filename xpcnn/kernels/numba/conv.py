@@ -1,0 +1,144 @@
+"""Convolution without unrolling: each tap of a window is an offset into rows that lie in the cache.
+
+Nothing is multiplied by the rows of padding above and below the image. dx is a convolution of dy with the kernel
+turned by 180 degrees where the stride is 1; else the columns are added back, as in `xpcnn.kernels.numpy.conv`.
+"""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from xpcnn.geometry import Pair, Window
+from xpcnn.kernels.numba.compiler import compilable
+from xpcnn.kernels.numba.correlation import correlate, weight_gradient
+from xpcnn.kernels.numba.rows import plan, ring_shape
+from xpcnn.kernels.numba.tiles import VECTORS
+from xpcnn.kernels.numpy.conv import conv as unrolled_conv
+from xpcnn.kernels.numpy.conv import conv_backward as unrolled_conv_backward
+from xpcnn.kernels.numpy.conv import filters_of_rows, scatter
+from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
+from xpcnn.kernels.numpy.memory import workspace
+from xpcnn.kernels.numpy.threads import count, in_parallel
+
+SHORT, MANY = 256, 32
+"""Rows of fewer numbers, and as many channels: BLAS takes several unrolled rows at once, and each weight once for them.
+With one image and 64 channels it was 1.5 times as fast; from 256 numbers on, or with 16 channels, it never was."""
+
+
+def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any:
+    """Substitute for `xpcnn.ops.conv`."""
+    biased = bias is None or (bias.dtype, bias.shape) == (x.dtype, weight.shape[:1])
+    if not biased or not _fits(x, weight, window, groups):
+        return unrolled_conv(x, weight, bias, window, groups)
+    (top, _), (left, _) = window.pads(*x.shape[2:])
+    OH, OW = window.output_size(*x.shape[2:])
+    y = np.empty((OH, len(weight), OW, len(x)), x.dtype)
+    write = _correlation(rows_first(x), weight, bias, window, groups, (top, left), y)
+    in_parallel(write, OH, products=y.size * weight[0].size)
+    return as_images(y)
+
+
+def conv_backward(
+    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
+) -> tuple[Any, Any, Any]:
+    """Substitute for `xpcnn.ops.conv_backward`: each thread does its share of dW, and then of dx."""
+    shape = len(x), len(weight), *window.output_size(*x.shape[2:])
+    if not _fits(x, weight, window, groups) or (dy.dtype, dy.shape) != (x.dtype, shape):
+        return unrolled_conv_backward(dy, x, weight, window, groups, need_dx)
+    (top, _), (left, _) = window.pads(*x.shape[2:])
+    (O, C, KH, KW), rows, drows, shares = weight.shape, rows_first(x), rows_first(dy), count()  # C of a group
+    dx = np.empty(rows.shape, x.dtype) if need_dx else None
+    add = _weight_gradient(drows, rows, weight.shape, window, groups, (top, left))
+    parts: dict[int, tuple[Array, Array]] = {}
+    if dx is not None and window.stride == (1, 1):
+        turned = weight[:, :, ::-1, ::-1].reshape(groups, O // groups, C, KH, KW).swapaxes(1, 2)
+        turned, dense = (
+            turned.reshape(groups * C, O // groups, KH, KW),
+            Window(window.size, 1, 0, window.dilation),
+        )
+        before = window.extent[0] - 1 - top, window.extent[1] - 1 - left
+        write = _correlation(drows, turned, None, dense, groups, before, dx)
+
+    def some(start: int, stop: int) -> None:
+        parts[start] = add(len(drows) * start // shares, len(drows) * stop // shares)
+        if dx is None:
+            return
+        if window.stride == (1, 1):
+            write(len(dx) * start // shares, len(dx) * stop // shares)
+        else:
+            channels = slice(C * start // shares, C * stop // shares)
+            scatter(drows, filters_of_rows(weight, groups), window, (top, left), dx, channels)
+
+    in_parallel(some, shares, products=(1 + need_dx) * dy.size * weight[0].size)
+    (dweight, dbias), *others = (parts[start] for start in sorted(parts))  # in one order: one sum
+    for other, another in others:
+        dweight, dbias = dweight + other, dbias + another
+    dweight = dweight[:, : O // groups, : weight[0].size].reshape(O, KH, C, KW)
+    return None if dx is None else as_images(dx), np.ascontiguousarray(dweight.swapaxes(1, 2)), dbias
+
+
+def _correlation(
+    x: Array, weight: Array, bias: Array | None, window: Window, groups: int, before: Pair, y: Array
+) -> Callable[[int, int], None]:
+    """Return what slides filters over rows that begin `before` = (top, left) pixels late, and writes rows of y."""
+    (H, C, W, N), (OH, O, OW, _) = x.shape, y.shape
+    P = _tile_height(O // groups)
+    panels = _in_tiles(weight.swapaxes(1, 2).reshape(groups, O // groups, -1), P)  # (G, T, P, K)
+    panels = np.ascontiguousarray(panels.swapaxes(2, 3))  # (G, T, K, P)
+    biases = np.zeros(O, x.dtype) if bias is None else bias
+    biases = _in_tiles(biases.reshape(groups, O // groups, 1), P)  # (G, T, P, 1)
+    layout = plan(window, before, OW, C * x.itemsize, N)
+    pixels, results = x.reshape(H, C, W * N), y.reshape(OH, O, OW * N)
+    tile, ring = ((0,) * P, (0,) * VECTORS[P]), ring_shape(layout, C, x.itemsize)
+
+    def write(start: int, stop: int) -> None:
+        correlate(pixels, panels, biases, results, layout, *tile, start, stop, workspace(ring, x.dtype))
+
+    return write
+
+
+def _weight_gradient(
+    dy: Array, x: Array, shape: tuple[int, ...], window: Window, groups: int, before: Pair
+) -> Callable[[int, int], tuple[Array, Array]]:
+    """Return what adds up dW, as (G,O/G,KH*C/G*KW) in whole tiles, and db, of rows of dy."""
+    (OH, O, OW, N), (H, C, W, _) = dy.shape, x.shape
+    P, V, K = 4, VECTORS[4], prod(shape[1:])
+    padded = groups, _round_up(O // groups, P), _round_up(K, V)
+    layout = plan(window, before, OW, C * x.itemsize, N)
+    gradients, pixels = dy.reshape(OH, O, OW * N), x.reshape(H, C, W * N)
+    tile, ring = ((0,) * P, (0,) * V), ring_shape(layout, C, x.itemsize)
+
+    def add(start: int, stop: int) -> tuple[Array, Array]:
+        dweight, dbias = np.zeros(padded, x.dtype), np.zeros(O, x.dtype)
+        rows = workspace(ring, x.dtype)
+        weight_gradient(gradients, pixels, dweight, dbias, layout, *tile, start, stop, rows)
+        return dweight, dbias
+
+    return add
+
+
+def _fits(x: Array, weight: Array, window: Window, groups: int) -> bool:
+    """Tell whether it is faster here, and all is as compiled code takes it on trust; else NumPy's kernel sees to it."""
+    if not compilable(x, weight) or x.shape[1] != groups * weight.shape[1] or len(weight) % groups:
+        return False
+    row = window.output_size(*x.shape[2:])[1] * len(x)
+    return row >= SHORT or min(weight.shape[1], len(weight) // groups) < MANY
+
+
+def _tile_height(filters: int) -> int:
+    """Return P, of 4 and 6 the one that leaves less of its last tile empty."""
+    return filters if filters in (1, 2) else min((4, 6), key=lambda P: _round_up(filters, P))
+
+
+def _in_tiles(array: Array, P: int) -> Array:
+    """Cut axis 1 into tiles of P, the last one filled with zeros: (G,O,K) -> (G,T,P,K)."""
+    G, O, K = array.shape
+    tiles = np.zeros((G, _round_up(O, P), K), array.dtype)
+    tiles[:, :O] = array
+    return tiles.reshape(G, -1, P, K)
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
