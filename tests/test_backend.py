@@ -323,6 +323,6 @@ def test_substitutes_come_from_the_module_named_as_the_backend(monkeypatch):
 def test_an_unknown_choice_of_kernels_is_refused(monkeypatch):
     monkeypatch.setenv("XPCNN_KERNELS", "fast")
     with pytest.raises(
-        BackendError, match=r"XPCNN_KERNELS='fast' is unknown; set it to one of: tuned, reference"
+        BackendError, match=r"XPCNN_KERNELS='fast' is unknown; set it to one of: tuned, pure, reference"
     ):
         set_backend("numpy")

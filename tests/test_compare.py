@@ -175,9 +175,14 @@ def test_running_without_kernels_leaves_the_backend_as_it_was():
         assert active.kernels == own
 
 
+def test_pure_leaves_out_what_numba_compiles():
+    with running("numpy:pure") as pure:
+        assert {kernel.__module__.split(".")[2] for kernel in pure.kernels.values()} == {"numpy"}
+
+
 def test_unknown_kernels_are_refused():
     with pytest.raises(
-        BackendError, match="kernels 'fast' of 'numpy:fast' are unknown; write one of: tuned, reference"
+        BackendError, match="kernels 'fast' of 'numpy:fast' are unknown; write one of: tuned, pure, reference"
     ):
         compare(("numpy", "numpy:fast"), **QUICK)
 

@@ -118,7 +118,7 @@ def test_unknown_kernels_are_shown(monkeypatch):
     monkeypatch.setenv("XPCNN_KERNELS", "fast")
     text, usable = diagnosis.diagnose({"XPCNN_KERNELS": "fast"})
     assert not usable
-    assert "'fast' is unknown; set XPCNN_KERNELS to one of: tuned, reference" in text
+    assert "'fast' is unknown; set XPCNN_KERNELS to one of: tuned, pure, reference" in text
 
 
 @pytest.mark.parametrize("asked", [None, "cupy", "opencl"])

@@ -2,7 +2,8 @@
 
 `np` always means the host, `xp` the active device; arrays cross between the two in `to_device` and
 `to_host` only. The choice is the environment variable XPCNN_BACKEND (default "numpy") until
-`set_backend` or `use_backend` is called. XPCNN_KERNELS=reference turns every substitute kernel off.
+`set_backend` or `use_backend` is called. XPCNN_KERNELS=reference turns every substitute kernel off, "pure" what
+Numba compiles.
 """
 
 import functools
@@ -151,17 +152,20 @@ def set_backend(name: str) -> Backend:
 
 
 @contextmanager
-def use_backend(name: str, *, reference: bool = False) -> Iterator[Backend]:
+def use_backend(name: str, *, reference: bool = False, pure: bool = False) -> Iterator[Backend]:
     """Make `name` the active backend inside a ``with`` block, and restore the former one at its end.
 
-    With `reference` it runs the ops of the textbook, without its kernels.
+    With `reference` it runs the ops of the textbook, without its kernels; with `pure` none that Numba compiles.
     """
+    from xpcnn import kernels
+
     global _active
     former = _active
     try:
         opened = set_backend(name)
-        if reference:
-            opened = _active = replace(opened, kernels={})
+        if reference or pure:
+            chosen = {} if reference else kernels.load(opened.name, "pure")
+            opened = _active = replace(opened, kernels=chosen)
         yield opened
     finally:
         _active = former

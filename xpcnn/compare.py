@@ -110,19 +110,21 @@ class Contestant:
 
 @contextmanager
 def running(name: str) -> Iterator[Backend]:
-    """Activate a backend by its name, or "name:reference" without its kernels, inside a ``with`` block.
+    """Activate a backend by its name inside a ``with`` block.
+
+    "name:reference" is that backend without its kernels, "name:pure" without those that Numba compiles.
 
     Raises
     ------
     BackendError
-        For kernels other than "tuned" and "reference", or a backend that cannot run here.
+        For kernels other than "tuned", "pure" and "reference", or a backend that cannot run here.
     """
     backend, _, kernels = name.partition(":")
     if kernels and kernels not in CHOICES:
         raise BackendError(
             f"compare: kernels {kernels!r} of {name!r} are unknown; write one of: {', '.join(CHOICES)}"
         )
-    with use_backend(backend, reference=kernels == "reference") as active:
+    with use_backend(backend, reference=kernels == "reference", pure=kernels == "pure") as active:
         yield active
 
 

@@ -25,7 +25,7 @@ Row: TypeAlias = tuple[str, ...]
 WIDTH = 100
 """Columns of the terminal that the text is laid out for."""
 
-PACKAGES = {"numpy": None, "cupy": "cuda13", "safetensors": None, "matplotlib": "viz"}
+PACKAGES = {"numpy": None, "numba": "fast", "cupy": "cuda13", "safetensors": None, "matplotlib": "viz"}
 """What is worth telling the version of, and the extra of xpcnn that brings it."""
 
 

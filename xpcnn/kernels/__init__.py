@@ -1,9 +1,11 @@
 """Substitutes for the ops, one module a backend: faster, never needed to understand a layer.
 
 A module here named as a backend offers ``SUBSTITUTES``, a dictionary from an op's name to a function of
-the same signature that returns the same values. ``XPCNN_KERNELS=reference`` turns all of them off.
+the same signature that returns the same values. Where Numba is installed its module's take the place of some of
+NumPy's. ``XPCNN_KERNELS=pure`` turns those off, and ``XPCNN_KERNELS=reference`` all.
 """
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -13,31 +15,32 @@ from typing import Any
 
 from xpcnn.errors import BackendError
 
-CHOICES = ("tuned", "reference")
+CHOICES = ("tuned", "pure", "reference")
+"""All that is installed; without what an extra compiles; the textbook's ops."""
 
 
-def load(backend: str) -> dict[str, Callable[..., Any]]:
+def load(backend: str, choice: str = "") -> dict[str, Callable[..., Any]]:
     """Return the substitutes for `backend`: none where there is no module for it, or when turned off.
+
+    `choice` is one of `CHOICES`; if it is empty XPCNN_KERNELS is, and if that is not set the first of them.
 
     Raises
     ------
     BackendError
-        If XPCNN_KERNELS is neither "tuned" nor "reference".
+        If XPCNN_KERNELS is none of `CHOICES`.
     """
-    choice = os.environ.get("XPCNN_KERNELS") or "tuned"
-    if choice not in CHOICES:
-        raise BackendError(f"XPCNN_KERNELS={choice!r} is unknown; set it to one of: {', '.join(CHOICES)}")
-    name = f"{__name__}.{backend}"
+    name, choice = f"{__name__}.{backend}", choice or _asked()
     if choice == "reference" or importlib.util.find_spec(name) is None:
         return {}
     substitutes: dict[str, Callable[..., Any]] = importlib.import_module(name).SUBSTITUTES
-    return dict(substitutes)
+    return substitutes | (_compiled()[0] if (backend, choice) == ("numpy", "tuned") else {})
 
 
 def remark(backend: str) -> str:
     """Return what the substitutes that are loaded for `backend` say of themselves, REMARK in their module."""
-    module = sys.modules.get(f"{__name__}.{backend}")
-    return getattr(module, "REMARK", "")
+    remark: str = getattr(sys.modules.get(f"{__name__}.{backend}"), "REMARK", "")
+    of_numba = _compiled()[1] if (backend, _asked()) == ("numpy", "tuned") else ""
+    return "; ".join(filter(None, (remark, of_numba)))
 
 
 def workspace(backend: str) -> tuple[int, int] | None:
@@ -45,3 +48,27 @@ def workspace(backend: str) -> tuple[int, int] | None:
     module = sys.modules.get(f"{__name__}.{backend}")
     functions = getattr(module, "WORKSPACE", None)
     return None if functions is None else (functions[0](), functions[1]())
+
+
+def _asked() -> str:
+    choice = os.environ.get("XPCNN_KERNELS") or CHOICES[0]
+    if choice not in CHOICES:
+        raise BackendError(f"XPCNN_KERNELS={choice!r} is unknown; set it to one of: {', '.join(CHOICES)}")
+    return choice
+
+
+@functools.cache
+def _compiled() -> tuple[dict[str, Callable[..., Any]], str]:
+    """Return Numba's substitutes and what they say of themselves, or none and why; nothing if it is not installed."""
+    if importlib.util.find_spec("numba") is None:
+        return {}, ""
+    try:
+        module = importlib.import_module(f"{__name__}.numba")
+        module.probe()
+    except BackendError:  # a setting that NumPy's kernels cannot do with either
+        raise
+    except Exception as error:
+        # A Numba for another NumPy, one without its LLVM, ...: nothing is missing but speed.
+        sentence = " ".join(str(error).split())
+        return {}, f"numba is installed but does not compile ({type(error).__name__}: {sentence:.100})"
+    return module.SUBSTITUTES, module.REMARK
