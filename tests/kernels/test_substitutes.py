@@ -1,6 +1,7 @@
 """Every substitute has its op's signature and gives its op's values; the walker that says so is proven first."""
 
 import dataclasses
+import importlib.util
 import inspect
 import sys
 import types
@@ -29,6 +30,10 @@ def convolutions(dtype):
         ((2, 3, 5, 5), 2, 1, Window(1, 2)),
         ((2, 1, 4, 4), 5, 1, Window(2, 1, 3)),
         ((2, 1, 9, 9), 2, 1, Window(2, 4)),
+        ((3, 3, 6, 9), 7, 1, Window((1, 5), 1, (0, 3))),
+        ((1, 2, 4, 9), 1, 1, Window((2, 7), 1, 5)),
+        ((3, 6, 5, 8), 14, 2, Window((2, 3), 1, 1, (1, 3))),
+        ((5, 1, 2, 9), 4, 1, Window((2, 4), (1, 3), "same", (1, 2))),
     ):
         x, weight, bias = normal(0, shape, (O, shape[1] // groups, *window.size), (O,), dtype=dtype)
         yield x, weight, bias, window, groups
@@ -177,31 +182,45 @@ def test_every_substitute_is_its_op(backend, dtype, layout):
     walk(backend.kernels, dtype, layout)
 
 
+needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="Numba is not installed")
+ON_NUMPY = pytest.mark.parametrize("choice", ["pure", pytest.param("tuned", marks=needs_numba)])
+
+
+@ON_NUMPY
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_substitute_on_numpy_is_its_op_with_numba_and_without(choice, dtype, layout):
+    substitutes = kernels.load("numpy", choice)
+    package = "xpcnn.kernels.numba" if choice == "tuned" else "xpcnn.kernels.numpy"
+    assert substitutes["conv"].__module__ == f"{package}.conv"
+    walk(substitutes, dtype, layout)
+
+
+@ON_NUMPY
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("workspace", [1, 300, 3000])
-def test_numpys_blocks_may_be_of_any_size_on_any_thread(monkeypatch, workspace, layout):
+def test_numpys_blocks_may_be_of_any_size_on_any_thread(monkeypatch, workspace, layout, choice):
     """The examples are small: by itself a block would always hold all of one, and one thread do it."""
-    monkeypatch.delenv("XPCNN_KERNELS", raising=False)
     monkeypatch.setenv("XPCNN_WORKSPACE", str(workspace))
     monkeypatch.setattr("xpcnn.kernels.numpy.threads.WORTHWHILE", 0)
     monkeypatch.setattr("xpcnn.kernels.numpy.threads.count", lambda: 3)
-    walk(kernels.load("numpy"), "float64", layout)
+    walk(kernels.load("numpy", choice), "float64", layout)
 
 
-def test_an_axis_of_length_1_may_have_any_stride(monkeypatch):
+@ON_NUMPY
+def test_an_axis_of_length_1_may_have_any_stride(choice):
     """NumPy calls such an array contiguous, whatever the stride; a view made from it must not trust that."""
-    monkeypatch.delenv("XPCNN_KERNELS", raising=False)
     x = np.random.default_rng(0).standard_normal((1, 1, 8, 7))
     odd = np.lib.stride_tricks.as_strided(x, strides=(8 * 999, 8 * 777, 56, 8))
     weight = np.random.default_rng(1).standard_normal((3, 1, 1, 1))
-    found = kernels.load("numpy")["conv"](odd, weight, None, Window(1))
+    found = kernels.load("numpy", choice)["conv"](odd, weight, None, Window(1))
     np.testing.assert_allclose(found, weight[None, :, 0] * x, rtol=1e-12)
 
 
-def test_a_gradient_of_another_shape_is_refused_as_the_textbook_does(monkeypatch):
-    monkeypatch.delenv("XPCNN_KERNELS", raising=False)
+@ON_NUMPY
+def test_a_gradient_of_another_shape_is_refused_as_the_textbook_does(choice):
     with pytest.raises(ValueError, match="broadcast"):
-        kernels.load("numpy")["relu_backward"](np.ones((2, 3)), np.ones((3, 2)))
+        kernels.load("numpy", choice)["relu_backward"](np.ones((2, 3)), np.ones((3, 2)))
 
 
 def test_threads_heed_the_callers_errstate(monkeypatch):
@@ -360,9 +379,17 @@ def test_a_backend_without_a_module_has_no_substitutes():
 
 
 @pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("choice", ["pure", "tuned"])
+def test_pure_is_tuned_where_nothing_is_compiled(monkeypatch, choice):
+    monkeypatch.setenv("XPCNN_KERNELS", choice)
+    assert kernels.load("planted")["relu"](0) == "planted"
+    assert kernels.remark("planted") == ""
+
+
+@pytest.mark.usefixtures("planted")
 def test_another_choice_is_an_error(monkeypatch):
     monkeypatch.setenv("XPCNN_KERNELS", "fast")
     with pytest.raises(
-        BackendError, match="XPCNN_KERNELS='fast' is unknown; set it to one of: tuned, reference"
+        BackendError, match="XPCNN_KERNELS='fast' is unknown; set it to one of: tuned, pure, reference"
     ):
         kernels.load("planted")
