@@ -12,6 +12,7 @@ adding columns back (col2im) does.
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -109,11 +110,12 @@ def _correlate(
         )  # then all taps of every row, and some for nothing, are one product
         for rows, taps, columns in _runs(share, len(x), top, KH, OW, column, apart=not few):
             R, Q = rows.stop - rows.start, columns.stop - columns.start
-            unrolled = workspace((1, R, x.shape[1], window.size[1], Q, N), x.dtype)
-            _unroll(x[rows], window, left, columns, unrolled)
-            shares = workspace((R, taps.stop - taps.start, O, Q, N), x.dtype, "shares")
-            filters_met = stacked[taps].reshape(-1, L)
-            np.matmul(filters_met, unrolled.reshape(R, L, Q * N), out=shares.reshape(R, -1, Q * N))
+            met = (taps.stop - taps.start) * O
+            room = workspace((R * (L + met) * Q * N,), x.dtype)
+            unrolled, shares = room[: R * L * Q * N], room[R * L * Q * N :].reshape(R, -1, O, Q, N)
+            _unroll(x[rows], window, left, columns, unrolled.reshape(1, R, x.shape[1], -1, Q, N))
+            filters_met = stacked[taps].reshape(met, L)
+            np.matmul(filters_met, unrolled.reshape(R, L, Q * N), out=shares.reshape(R, met, Q * N))
             for number, i in enumerate(range(taps.start, taps.stop)):
                 first, last = max(share.start, rows.start + top - i), min(share.stop, rows.stop + top - i)
                 if first < last:
@@ -146,20 +148,27 @@ def _weight_gradient(
             first = dy[rows.start + top - (taps.stop - 1) :, :, columns]  # the tap furthest down meets it
             met = (taps.stop - taps.start) * O
             d = as_strided(first, (R, met, Q * N), (O * line, line, dy.itemsize), writeable=False)
-            products = (unrolled.reshape(R, L, Q * N) @ d.swapaxes(1, 2)).sum(
-                axis=0
-            )  # (C*KW, taps*O), the last tap first
+            unrolled = unrolled.reshape(R, L, Q * N)
+            products = _sum_of_products(unrolled, d.swapaxes(1, 2))  # (C*KW, taps*O), the last tap first
             stacked[taps] += products.T.reshape(-1, O, L)[::-1]
         return stacked.transpose(0, 2, 1).reshape(1, KH * L, O), dbias
     dfilters = np.zeros((groups, KH * L, width), dy.dtype)
     for rows, columns in _blocks(share, OW, x, window):
         unrolled = _windows(x, window, before, (rows, columns), groups)  # (G, R, K, Q*N)
         d = _grouped(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
-        together = max(1, workspace_bytes() // (unrolled.shape[2] * O * x.itemsize))
-        for r in range(0, d.shape[1], together):  # so many products are as large as a workspace
-            some_rows = slice(r, r + together)
-            dfilters += (unrolled[:, some_rows] @ d[:, some_rows].swapaxes(2, 3)).sum(axis=1)
+        dfilters += _sum_of_products(unrolled, d.swapaxes(2, 3))
     return dfilters, dbias
+
+
+def _sum_of_products(a: Array, b: Array) -> Any:
+    """Return the sum of A @ B over the axis of rows, the third from behind, as many products at a time as fit."""
+    *groups, R, M, _ = a.shape
+    together = max(1, _budget() // (prod(groups) * M * b.shape[-1] * a.itemsize))
+    total: Any = 0
+    for r in range(0, R, together):
+        some_rows = slice(r, r + together)
+        total = total + (a[..., some_rows, :, :] @ b[..., some_rows, :, :]).sum(axis=-3)
+    return total
 
 
 def scatter(dy: Array, filters: Array, window: Window, before: Pair, dx: Array, share: slice) -> None:

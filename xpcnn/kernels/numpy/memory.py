@@ -29,13 +29,12 @@ def workspace_bytes() -> int:
     return int(text)
 
 
-def workspace(shape: tuple[int, ...], dtype: Any, purpose: str = "columns") -> Array:
+def workspace(shape: tuple[int, ...], dtype: Any) -> Array:
     """Return this thread's buffer in a shape; it holds whatever was left there, and the next call takes it back."""
     size = prod(shape) * np.dtype(dtype).itemsize
-    buffer = getattr(_buffers, purpose, None)
+    buffer = getattr(_buffers, "buffer", None)
     if buffer is None or buffer.size < size:
-        buffer = np.empty(size, np.uint8)
-        setattr(_buffers, purpose, buffer)
+        buffer = _buffers.buffer = np.empty(size, np.uint8)
         _all[id(buffer)] = buffer
     view: Array = buffer[:size].view(dtype).reshape(shape)
     return view
