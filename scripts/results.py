@@ -80,7 +80,10 @@ def page(figures: dict[str, Any]) -> str:
     for name, figure in figures.items():
         on = figure["machine"]
         threads = f"; {on['threads']}" if "threads" in on else ""
-        lines.append(f"- {name}: {on['date']}, {on['cpu']}{threads}; BLAS: {on['blas']}; NumPy {on['numpy']}")
+        remark = f"; {figure['remark']}" if "remark" in figure else ""
+        lines.append(
+            f"- {name}: {on['date']}, {on['cpu']}{threads}; BLAS: {on['blas']}; NumPy {on['numpy']}{remark}"
+        )
     return "\n".join(lines) + "\n"
 
 
