@@ -8,7 +8,7 @@ INSTALL := $(RUN) -m pip --disable-pip-version-check --quiet install --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help train test check check-format lint types imports dockerfile workflow fast-tests kernels format clean
+.PHONY: help train test check static check-format lint types imports dockerfile workflow fast-tests kernels format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -19,7 +19,9 @@ train: $(VENV)/installed  ## train the book's SimpleConvNet on MNIST; options: m
 test: $(VENV)/installed-test  ## run the whole test suite
 	$(RUN) -m pytest $(ARGS)
 
-check: check-format lint types imports dockerfile workflow fast-tests  ## all of the following, as before every commit
+check: static fast-tests  ## all of the following, as before every commit
+
+static: check-format lint types imports dockerfile workflow  ## what needs no test to run
 
 check-format: $(VENV)/installed-dev  ## is the code formatted?
 	$(RUN) -m ruff format --check

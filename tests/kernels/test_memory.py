@@ -39,8 +39,9 @@ def images(N, C, H, W):
 
 
 @pytest.mark.parametrize(("batch_size", "most"), [(100, 90 * MiB), (400, 300 * MiB)])
-def test_a_training_step_of_deep_is_small(batch_size, most):
-    with use_backend("numpy"):
+@pytest.mark.parametrize("pure", [True, False], ids=["pure", "tuned"])
+def test_a_training_step_of_deep_is_small(batch_size, most, pure):
+    with use_backend("numpy", pure=pure):
         model, criterion = models.deep(rng=0), SoftmaxCrossEntropy()
         optimizer = Momentum(model.parameters())
         x, t = np.zeros((batch_size, 1, 28, 28), np.float32), np.arange(batch_size) % 10
@@ -68,10 +69,11 @@ LAYERS = {
 
 @pytest.mark.parametrize("workspace", [4 * MiB, MiB // 2])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_convolution_holds_its_results_and_the_workspace(monkeypatch, name, workspace):
+@pytest.mark.parametrize("choice", ["pure", "tuned"])
+def test_a_convolution_holds_its_results_and_the_workspace(monkeypatch, name, workspace, choice):
     monkeypatch.setenv("XPCNN_WORKSPACE", str(workspace))
     shape, O, groups, window = LAYERS[name]
-    substitutes = kernels.load("numpy")
+    substitutes = kernels.load("numpy", choice)
     x, weight = images(*shape), np.zeros((O, shape[1] // groups, *window.size), np.float32)
     columns = x.nbytes * window.size[0] * window.size[1] // (window.stride[0] * window.stride[1])
     y, forward = peak(lambda: substitutes["conv"](x, weight, np.zeros(O, np.float32), window, groups))
