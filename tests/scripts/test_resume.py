@@ -19,7 +19,8 @@ from xpcnn.sealed import unseal
 # augmentation, an optimizer with state and a schedule; steps of a few milliseconds
 RUN = ("--model", "lenet5", "--augment", "--limit", 60, "--batch-size", 10, "--epochs", 6, "--output", "run")
 STEPS = 36
-ALONE = {"OPENBLAS_NUM_THREADS": "1"}  # of processes beside each other each computes on one core
+ALONE = {"OPENBLAS_NUM_THREADS": "1", "XPCNN_KERNELS": "pure"}
+"""Of processes beside each other each computes on one core, and none waits for Numba before its first checkpoint."""
 KEPT = ("weights.safetensors", "checkpoint.safetensors", "config.json")
 
 
