@@ -68,8 +68,10 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    check(args)
-    environment = {"XPCNN_BACKEND": backend(args)}
+    asked = args.backend or os.environ.get("XPCNN_BACKEND") or "numpy"
+    check(args, asked)
+    # "auto" is decided here, once for all processes
+    environment = {"XPCNN_BACKEND": set_backend(asked).name if asked == "auto" else asked}
     if args.kernels not in (None, "both"):
         environment["XPCNN_KERNELS"] = args.kernels
     work = Workload(args.model, args.batch_size, args.optimizer, image=args.image)
@@ -91,7 +93,7 @@ def main() -> int:
     return 0
 
 
-def check(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace, backend: str) -> None:
     """Say in a sentence what does not go together, before anything is measured."""
     several = [name for name in ("--sweep", "--against") if getattr(args, name[2:])]
     several += ["--kernels both"] * (args.kernels == "both")
@@ -104,19 +106,12 @@ def check(args: argparse.Namespace) -> None:
             raise BenchmarkError(f"--{name} is for a sweep; add --sweep {', '.join(KINDS)}, or leave it out")
     if args.sweep in ("batch", "threads") and any(p < 1 or p != int(p) for p in args.points or ()):
         raise BenchmarkError(f"--sweep {args.sweep} takes whole numbers from 1 up; give --points 1,2,4, say")
-    chosen = args.backend or os.environ.get("XPCNN_BACKEND") or "numpy"
-    if args.against and chosen == "simulated":
+    if args.against and backend == "simulated":
         raise BenchmarkError("--backend simulated stands in for a GPU, not for its speed; take another one")
     if args.against and importlib.util.find_spec("torch") is None:
         raise ExtraError("PyTorch is not installed; run: pip install torch")
-    if args.sweep == "threads" and chosen != "numpy":
-        raise BenchmarkError(f"--sweep threads is for the processor; take --backend numpy, not {chosen}")
-
-
-def backend(args: argparse.Namespace) -> str:
-    """The name of the backend: "auto" is decided here, once for all processes."""
-    chosen: str = args.backend or os.environ.get("XPCNN_BACKEND") or "numpy"
-    return set_backend(chosen).name if chosen == "auto" else chosen
+    if args.sweep == "threads" and backend != "numpy":
+        raise BenchmarkError(f"--sweep threads is for the processor; take --backend numpy, not {backend}")
 
 
 def swept(args: argparse.Namespace, work: Workload, environment: dict[str, str], effort: Effort) -> Report:

@@ -1,8 +1,8 @@
 """The updates of the optimizers, each in one launch over the flat buffers."""
 
-import math
 from typing import Any
 
+from xpcnn.kernels.adam import corrected
 from xpcnn.kernels.cuda.launch import Device
 
 
@@ -37,10 +37,9 @@ def adam_update(
     t: int,
 ) -> None:
     """Substitute for `xpcnn.ops.adam_update`."""
-    beta1, beta2 = betas
-    correction = math.sqrt(1 - beta2**t)
+    (beta1, beta2), (step, eps) = betas, corrected(lr, betas, eps, t)
     device.launch(
         "adam_update", theta.size, theta=theta, g=g, mean=mean, squares=squares, size=theta.size,
-        step=lr * correction / (1 - beta1**t), eps=eps * correction,
+        step=step, eps=eps,
         beta1=beta1, beta2=beta2, rest1=1 - beta1, rest2=1 - beta2,
     )  # fmt: skip

@@ -15,12 +15,13 @@ from xpcnn.kernels.numba.compiler import compilable
 from xpcnn.kernels.numba.correlation import correlate, weight_gradient
 from xpcnn.kernels.numba.rows import plan, ring_shape
 from xpcnn.kernels.numba.tiles import VECTORS
+from xpcnn.kernels.numpy import threads
+from xpcnn.kernels.numpy.conv import added, filters_of_rows, scatter, turned
 from xpcnn.kernels.numpy.conv import conv as unrolled_conv
 from xpcnn.kernels.numpy.conv import conv_backward as unrolled_conv_backward
-from xpcnn.kernels.numpy.conv import filters_of_rows, scatter
 from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
 from xpcnn.kernels.numpy.memory import workspace
-from xpcnn.kernels.numpy.threads import count, in_parallel
+from xpcnn.kernels.numpy.threads import in_parallel, share
 
 SHORT, MANY = 256, 32
 """Rows of fewer numbers, and as many channels: BLAS takes several unrolled rows at once, and each weight once for them.
@@ -48,33 +49,30 @@ def conv_backward(
     if not _fits(x, weight, window, groups) or (dy.dtype, dy.shape) != (x.dtype, shape):
         return unrolled_conv_backward(dy, x, weight, window, groups, need_dx)
     (top, _), (left, _) = window.pads(*x.shape[2:])
-    (O, C, KH, KW), rows, drows, shares = weight.shape, rows_first(x), rows_first(dy), count()  # C of a group
+    (O, C, KH, KW), rows, drows = weight.shape, rows_first(x), rows_first(dy)  # C of a group
     dx = np.empty(rows.shape, x.dtype) if need_dx else None
     add = _weight_gradient(drows, rows, weight.shape, window, groups, (top, left))
     parts: dict[int, tuple[Array, Array]] = {}
-    if dx is not None and window.stride == (1, 1):
-        turned = weight[:, :, ::-1, ::-1].reshape(groups, O // groups, C, KH, KW).swapaxes(1, 2)
-        turned, dense = (
-            turned.reshape(groups * C, O // groups, KH, KW),
-            Window(window.size, 1, 0, window.dilation),
-        )
-        before = window.extent[0] - 1 - top, window.extent[1] - 1 - left
-        write = _correlation(drows, turned, None, dense, groups, before, dx)
+    turn = window.stride == (1, 1)
+    if dx is not None and turn:
+        kernel, dense, before = turned(weight, window, (top, left), groups)
+        write = _correlation(drows, kernel, None, dense, groups, before, dx)
+    elif dx is not None:
+        filters = filters_of_rows(weight, groups)
 
     def some(start: int, stop: int) -> None:
-        parts[start] = add(len(drows) * start // shares, len(drows) * stop // shares)
+        of_dy = share(len(drows), start, stop)
+        parts[start] = add(of_dy.start, of_dy.stop)
         if dx is None:
             return
-        if window.stride == (1, 1):
-            write(len(dx) * start // shares, len(dx) * stop // shares)
+        if turn:
+            of_dx = share(len(dx), start, stop)
+            write(of_dx.start, of_dx.stop)
         else:
-            channels = slice(C * start // shares, C * stop // shares)
-            scatter(drows, filters_of_rows(weight, groups), window, (top, left), dx, channels)
+            scatter(drows, filters, window, (top, left), dx, share(C, start, stop))
 
-    in_parallel(some, shares, products=(1 + need_dx) * dy.size * weight[0].size)
-    (dweight, dbias), *others = (parts[start] for start in sorted(parts))  # in one order: one sum
-    for other, another in others:
-        dweight, dbias = dweight + other, dbias + another
+    in_parallel(some, threads.count(), products=(1 + need_dx) * dy.size * weight[0].size)
+    dweight, dbias = added(parts)
     dweight = dweight[:, : O // groups, : weight[0].size].reshape(O, KH, C, KW)
     return None if dx is None else as_images(dx), np.ascontiguousarray(dweight.swapaxes(1, 2)), dbias
 

@@ -1,11 +1,11 @@
 """ReLU and the optimizers' updates: one pass over memory, on all threads."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from xpcnn.kernels.adam import corrected
 from xpcnn.kernels.numba.compiler import compilable, compiled
 from xpcnn.kernels.numpy.elementwise import adam_update as pure_adam_update
 from xpcnn.kernels.numpy.elementwise import momentum_update as pure_momentum_update
@@ -77,10 +77,8 @@ def adam_update(
     """Substitute for `xpcnn.ops.adam_update`."""
     if not _flat(theta, g, mean, squares):
         return pure_adam_update(theta, g, mean, squares, lr, betas, eps, t)
-    (beta1, beta2), real = betas, theta.dtype.type
-    correction = math.sqrt(1 - beta2**t)
-    step = lr * correction / (1 - beta1**t)
-    numbers = tuple(map(real, (step, beta1, 1 - beta1, beta2, 1 - beta2, eps * correction)))
+    (beta1, beta2), (step, eps) = betas, corrected(lr, betas, eps, t)
+    numbers = tuple(map(theta.dtype.type, (step, beta1, 1 - beta1, beta2, 1 - beta2, eps)))
     _share(_adam_update, theta, g, mean, squares, numbers=numbers)
     return None
 

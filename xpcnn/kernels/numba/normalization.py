@@ -2,13 +2,12 @@
 rows' sums in double precision, so they depend on no number of threads.
 """
 
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from xpcnn.kernels.numba.compiler import compiled
-from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
+from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
 from xpcnn.kernels.numpy.threads import in_parallel
 
 
@@ -117,18 +116,17 @@ def _combine(
 
 
 def _rows(x: Array) -> Array:
-    """Lay (N,C,...) out as contiguous (H,C,W*N) in single or double precision; without rows H is 1."""
-    (N, C), (*rows, W) = x.shape[:2], x.shape[2:] or (1,)
-    H = prod(rows)
-    lying = rows_first(x.reshape(N, C, H, W)).reshape(H, C, W * N)
+    """Lay (N,C,...) out as contiguous (H,C,W*N) in single or double precision."""
+    lying = rows_of(x)
+    (H, C), Q = lying.shape[:2], lying.shape[2] * lying.shape[3]
+    lying = lying.reshape(H, C, Q)
     return lying if lying.dtype == np.float32 else lying.astype(np.float64, copy=False)
 
 
 def _images(rows: Array, x: Array) -> Array:
     """Turn (H,C,W*N) back into the shape and dtype of x."""
     (H, C, Q), N = rows.shape, len(x)
-    images = as_images(rows.reshape(H, C, Q // max(N, 1), N))  # (N, C, H, W)
-    return images.reshape(x.shape).astype(x.dtype, copy=False)
+    return in_shape(rows.reshape(H, C, Q // max(N, 1), N), x.shape).astype(x.dtype, copy=False)
 
 
 def _a_channel(rows: Array, values: Array) -> Array:

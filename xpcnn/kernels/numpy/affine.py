@@ -46,11 +46,11 @@ def _product(a: Array, b: Array, out: Array) -> Callable[[int, int], None]:
     tall = len(a) >= b.shape[1]
 
     def some(start: int, stop: int) -> None:
-        share = slice(*(max(out.shape) * shares // threads.count() for shares in (start, stop)))
+        part = threads.share(max(out.shape), start, stop)
         if tall:
-            np.matmul(a[share], b, out=out[share])
+            np.matmul(a[part], b, out=out[part])
         else:
-            np.matmul(a, b[:, share], out=out[:, share])
+            np.matmul(a, b[:, part], out=out[:, part])
 
     return some
 

@@ -1,11 +1,11 @@
 """ReLU and the optimizers' updates, a piece at a time, on all threads."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from xpcnn.kernels.adam import corrected
 from xpcnn.kernels.numpy.layout import Array, in_memory_order
 from xpcnn.kernels.numpy.threads import in_parallel
 
@@ -54,9 +54,7 @@ def adam_update(
     t: int,
 ) -> None:
     """Substitute for `xpcnn.ops.adam_update`."""
-    beta1, beta2 = betas
-    correction = math.sqrt(1 - beta2**t)
-    step, eps = lr * correction / (1 - beta1**t), eps * correction
+    (beta1, beta2), (step, eps) = betas, corrected(lr, betas, eps, t)
 
     def update(theta: Array, g: Array, mean: Array, squares: Array) -> None:
         mean *= beta1

@@ -5,6 +5,7 @@ Then KH consecutive rows of a picture are one piece of memory, whatever the chan
 unrolled across only, KW times, not KH*KW times, and the columns of all windows of an output row are a view.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,17 @@ def rows_first(images: Array) -> Array:
 def as_images(rows: Array) -> Array:
     """Return (H,C,W,N) as a view of shape (N,C,H,W)."""
     return rows.transpose(3, 1, 0, 2)
+
+
+def rows_of(x: Array) -> Array:
+    """Return (N,C,...) as contiguous (H,C,W,N): W is the last axis, H all before it, 1 where there is none."""
+    (N, C), (*rows, W) = x.shape[:2], x.shape[2:] or (1,)
+    return rows_first(x.reshape(N, C, prod(rows), W))
+
+
+def in_shape(rows: Array, shape: tuple[int, ...]) -> Array:
+    """Return (H,C,W,N) in the shape (N,C,...) that `rows_of` was given."""
+    return as_images(rows).reshape(shape)
 
 
 def in_memory_order(*arrays: Array) -> list[Array] | None:

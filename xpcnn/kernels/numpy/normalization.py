@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
+from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
 from xpcnn.kernels.numpy.threads import in_parallel
 
 
 def batch_statistics(x: Any) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.batch_statistics`."""
-    rows = _rows(x)  # (H,C,W,N)
+    rows = rows_of(x)  # (H,C,W,N)
     M, ones = x.size // x.shape[1], np.ones(rows[0, 0].size, x.dtype)
     sums = np.empty(rows.shape[:2], x.dtype)
 
@@ -35,7 +35,7 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
 
 def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
     """Substitute for `xpcnn.ops.batch_norm`."""
-    rows, scale = _rows(x), weight / np.sqrt(variance + eps)
+    rows, scale = rows_of(x), weight / np.sqrt(variance + eps)
     y = np.empty_like(rows)
 
     def some(start: int, stop: int) -> None:
@@ -45,14 +45,14 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: fl
             y[h] += _column(bias)
 
     in_parallel(some, len(rows), x.size)
-    return _shaped(y, x)
+    return in_shape(y, x.shape)
 
 
 def batch_norm_backward(
     dy: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: float, of_batch: bool
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.batch_norm_backward`."""
-    drows, rows, inverse = _rows(dy), _rows(x), 1 / np.sqrt(variance + eps)
+    drows, rows, inverse = rows_of(dy), rows_of(x), 1 / np.sqrt(variance + eps)
     M, ones = x.size // x.shape[1], np.ones(rows[0, 0].size, x.dtype)
     sums, dots = np.empty((2, *rows.shape[:2]), x.dtype)
 
@@ -77,23 +77,12 @@ def batch_norm_backward(
                 dx[h] += centered
 
     in_parallel(some, len(rows), x.size)
-    return _shaped(dx, x), dweight, dbias
-
-
-def _rows(x: Array) -> Array:
-    """View or copy (N,C,...) as (H,C,W,N)."""
-    return rows_first(x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, -1))
-
-
-def _shaped(rows: Array, like: Array) -> Array:
-    """Return (H,C,W,N) in the shape of (N,C,...)."""
-    images = as_images(rows)
-    return images if like.ndim == 4 else images.reshape(like.shape)
+    return in_shape(dx, x.shape), dweight, dbias
 
 
 def _lines(row: Array) -> Array:
     """(C,W,N) -> (C,W*N)."""
-    return row.reshape(len(row), -1)
+    return row.reshape(len(row), row[0].size)
 
 
 def _column(values: Array) -> Array:

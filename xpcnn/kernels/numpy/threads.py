@@ -83,6 +83,11 @@ def count() -> int:
     return _threads
 
 
+def share(length: int, start: int, stop: int) -> slice:
+    """Return what the shares from `start` to `stop`, of count() equal ones, are of range(length)."""
+    return slice(length * start // count(), length * stop // count())
+
+
 def in_parallel(function: Callable[[int, int], None], length: int, work: int = 0, products: int = 0) -> None:
     """Call ``function(start, stop)`` on ranges that make up ``range(length)``, one a thread.
 
