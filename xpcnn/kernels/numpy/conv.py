@@ -113,10 +113,11 @@ def _correlate(
         few = part.stop - part.start <= 2 * KH  # then all taps of every row are one product, some for nothing
         for rows, taps, columns in runs(part, len(x), top, KH, OW, column, apart=not few):
             R, Q = rows.stop - rows.start, columns.stop - columns.start
-            met = (taps.stop - taps.start) * O
+            count, C, KW = taps.stop - taps.start, x.shape[1], window.size[1]
+            met = count * O
             room = workspace((R * (L + met) * Q * N,), x.dtype)
-            unrolled, shares = room[: R * L * Q * N], room[R * L * Q * N :].reshape(R, -1, O, Q, N)
-            unroll(x[rows], window, left, columns, unrolled.reshape(1, R, x.shape[1], -1, Q, N))
+            unrolled, shares = room[: R * L * Q * N], room[R * L * Q * N :].reshape(R, count, O, Q, N)
+            unroll(x[rows], window, left, columns, unrolled.reshape(1, R, C, KW, Q, N))
             filters_met = stacked[taps].reshape(met, L)
             np.matmul(filters_met, unrolled.reshape(R, L, Q * N), out=shares.reshape(R, met, Q * N))
             for number, i in enumerate(range(taps.start, taps.stop)):
