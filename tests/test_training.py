@@ -428,7 +428,9 @@ def traced_memory():
     string each time, and the cache has 4,096 entries to fill with them.
     """
     gc.collect()
-    clear = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache  # the first from Python 3.13 on
+    clear = (
+        getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
+    )  # the first from Python 3.13 on
     clear()
     return tracemalloc.get_traced_memory()[0]
 
