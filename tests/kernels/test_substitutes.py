@@ -34,6 +34,16 @@ def convolutions(dtype):
         ((1, 2, 4, 9), 1, 1, Window((2, 7), 1, 5)),
         ((3, 6, 5, 8), 14, 2, Window((2, 3), 1, 1, (1, 3))),
         ((5, 1, 2, 9), 4, 1, Window((2, 4), (1, 3), "same", (1, 2))),
+        # with channels enough for rows to be multiplied as they lie
+        ((3, 8, 6, 5), 3, 1, Window(3, 1, 1)),
+        ((2, 9, 4, 14), 18, 1, Window((2, 3))),
+        ((2, 8, 9, 6), 5, 1, Window((3, 2), (2, 1), ((0, 2), (1, 0)))),
+        ((2, 8, 5, 9), 2, 1, Window((1, 3), 1, (0, 2), (3, 2))),
+        ((2, 8, 2, 3), 8, 1, Window((3, 2), 1, ((7, 5), (4, 6)))),
+        ((1, 10, 1, 12), 20, 1, Window((1, 3))),
+        ((2, 8, 8, 4), 7, 1, Window((4, 3), (3, 1), "same")),
+        ((2, 16, 3, 3), 8, 1, Window(5, 1, 2)),
+        ((2, 8, 5, 5), 17, 1, Window(3)),
     ):
         x, weight, bias = normal(0, shape, (O, shape[1] // groups, *window.size), (O,), dtype=dtype)
         yield x, weight, bias, window, groups

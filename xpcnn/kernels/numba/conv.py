@@ -17,8 +17,8 @@ from xpcnn.kernels.numba.rows import plan, ring_shape
 from xpcnn.kernels.numba.tiles import VECTORS
 from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.conv import added, filters_of_rows, scatter, turned
-from xpcnn.kernels.numpy.conv import conv as unrolled_conv
-from xpcnn.kernels.numpy.conv import conv_backward as unrolled_conv_backward
+from xpcnn.kernels.numpy.conv import conv as numpy_conv
+from xpcnn.kernels.numpy.conv import conv_backward as numpy_conv_backward
 from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
 from xpcnn.kernels.numpy.memory import workspace
 from xpcnn.kernels.numpy.threads import in_parallel, share
@@ -32,7 +32,7 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
     """Substitute for `xpcnn.ops.conv`."""
     biased = bias is None or (bias.dtype, bias.shape) == (x.dtype, weight.shape[:1])
     if not biased or not _fits(x, weight, window, groups):
-        return unrolled_conv(x, weight, bias, window, groups)
+        return numpy_conv(x, weight, bias, window, groups)
     (top, _), (left, _) = window.pads(*x.shape[2:])
     OH, OW = window.output_size(*x.shape[2:])
     y = np.empty((OH, len(weight), OW, len(x)), x.dtype)
@@ -47,7 +47,7 @@ def conv_backward(
     """Substitute for `xpcnn.ops.conv_backward`: each thread does its share of dW, and then of dx."""
     shape = len(x), len(weight), *window.output_size(*x.shape[2:])
     if not _fits(x, weight, window, groups) or (dy.dtype, dy.shape) != (x.dtype, shape):
-        return unrolled_conv_backward(dy, x, weight, window, groups, need_dx)
+        return numpy_conv_backward(dy, x, weight, window, groups, need_dx)
     (top, _), (left, _) = window.pads(*x.shape[2:])
     (O, C, KH, KW), rows, drows = weight.shape, rows_first(x), rows_first(dy)  # C of a group
     dx = np.empty(rows.shape, x.dtype) if need_dx else None

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import product
 
+import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from xpcnn.geometry import Pair, Window
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import Array
-from xpcnn.kernels.numpy.memory import workspace, workspace_bytes
+from xpcnn.kernels.numpy.fitting import budget, pieces
+from xpcnn.kernels.numpy.layout import Array, matrices
+from xpcnn.kernels.numpy.memory import workspace
 
 Block = tuple[slice, slice]
 
@@ -43,48 +44,6 @@ def blocks(rows: slice, OW: int, x: Array, window: Window) -> Iterator[Block]:
     yield from product(pieces(rows, height(Q)), pieces(slice(0, OW), Q))
 
 
-def runs(
-    share: slice, H: int, top: int, KH: int, OW: int, column: int, apart: bool = True
-) -> Iterator[tuple[slice, slice, slice]]:
-    """Cut the rows of x that a share of the output rows sees into blocks that fit: (rows, taps, output columns).
-
-    Tap i of output row p sees row r = p + i - top. If `apart`, all rows of a block meet the same taps; else a block
-    has all taps, though some of its rows meet none of the share by them. `column` counts the bytes of one row and
-    one output column.
-    """
-    R, Q = fitting(H, OW, column)
-    row, end = max(0, share.start - top), min(H, share.stop + KH - 1 - top)
-    while row < end:
-        first, last = max(0, row + top - share.stop + 1), min(KH - 1, row + top - share.start)
-        together = min(R, end - row)
-        if not apart:
-            first, last = 0, KH - 1
-        elif (first, last) != (0, KH - 1):
-            together = 1
-        else:  # and so on, until a row is seen past the end of the share
-            together = min(together, max(1, share.stop - top - row))
-        for columns in pieces(slice(0, OW), Q):
-            yield slice(row, row + together), slice(first, last + 1), columns
-        row += together
-
-
-def fitting(rows: int, columns: int, size: int) -> Pair:
-    """Return how many rows and columns of `size` bytes a thread may hold: whole rows if it can, at least one number."""
-    most, size = budget(), max(size, 1)
-    Q = -(-columns // min(-(-columns * size // most), columns))
-    return min(rows, max(1, most // (size * Q))), Q
-
-
-def pieces(whole: slice, length: int) -> list[slice]:
-    """Cut a slice into slices of some length."""
-    return [slice(i, min(i + length, whole.stop)) for i in range(whole.start, whole.stop, length)]
-
-
-def budget() -> int:
-    """Return the bytes that one thread may unroll at a time."""
-    return max(workspace_bytes() // threads.count(), 1)
-
-
 def windows(x: Array, window: Window, before: Pair, block: Block, groups: int) -> Array:
     """Return the columns of a block of windows: (H,C,W,N) -> (G, R, KH*C/G*KW, Q*N), R windows down, Q across.
 
@@ -98,11 +57,7 @@ def windows(x: Array, window: Window, before: Pair, block: Block, groups: int) -
     first, length = rows.start * SH - top, KH if step > 1 else (R - 1) * SH + KH
     within = first >= 0 and first + (length - 1) * step < H
     if KW == SW == groups == step == 1 and left == 0 and within and columns.stop <= W:
-        source = x[first:, :, columns.start :]
-        line = W * N * x.itemsize  # not x.strides: NumPy gives an axis of length 1 any stride
-        return as_strided(
-            source, (1, R, KH * C, Q * N), (0, SH * C * line, line, x.itemsize), writeable=False
-        )
+        return matrices(x, first, KH, SH, R, columns)[np.newaxis]
     copy = workspace((groups, length, C // groups, KW, Q, N), x.dtype)
     from_rows, to_rows = meet(first, step, length, H)
     for above_or_below in (slice(0, to_rows.start), slice(to_rows.stop, length)):
