@@ -1,8 +1,8 @@
 """The memory order of these kernels: (H,C,W,N). Row after row of the image; in it every channel, and in that
 the whole batch side by side for each pixel.
 
-Then KH consecutive rows of a picture are one piece of memory, whatever the channel: a window needs to be
-unrolled across only, KW times, not KH*KW times, and the columns of all windows of an output row are a view.
+Then KH consecutive rows of a picture are one matrix of KH*C by W*N, ready to be multiplied: nothing is unrolled, or
+where it must be, across only, KW times and not KH*KW times.
 """
 
 from math import prod
@@ -51,7 +51,7 @@ def in_memory_order(*arrays: Array) -> list[Array] | None:
     """Return arrays as flat views in the order of their memory, or None if they differ in shape or lie differently."""
     if any(array.shape != arrays[0].shape for array in arrays):
         return None
-    order = np.argsort([-stride for stride in arrays[0].strides], kind="stable")
+    order = sorted(range(arrays[0].ndim), key=lambda axis: -arrays[0].strides[axis])
     lying = [array.transpose(order) for array in arrays]
     if not all(array.flags.c_contiguous for array in lying):
         return None
