@@ -119,6 +119,19 @@ def test_auxiliary_heads_have_torchvisions_names():
     } <= names
 
 
+def test_auxiliary_heads_are_left_out_where_the_model_has_none():
+    narrow = {"num_classes": 10, "width": 1 / 16}
+    source = models.googlenet(rng=0, auxiliary=True, **narrow)
+    state = {interop.torch_name(name): to_host(value.data) for name, value in source.named_parameters()}
+    target = models.googlenet(rng=1, **narrow)
+    interop.load(target, state)
+    for name, value in target.named_parameters():
+        assert np.array_equal(to_host(value.data), state[interop.torch_name(name)]), name
+    other = models.googlenet(rng=1, auxiliary=True, **narrow)
+    with pytest.raises(CheckpointError, match=r"aux1\.conv\.conv\.weight is missing"):
+        interop.load(other, {name: array for name, array in state.items() if "aux1" not in name})
+
+
 def test_other_names_are_matched_in_order(backend):
     source, target = small(), small()
     source[0].weight.data += 1

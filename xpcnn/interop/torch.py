@@ -32,6 +32,9 @@ RULES = (
 )
 """(pattern, replacement): our name becomes torchvision's by these, one after another."""
 
+AUXILIARY = re.compile(r"aux\d+\.")
+"""The heads that torchvision's GoogLeNet has unless ``aux_logits=False``, its pretrained weights among them."""
+
 
 def load(model: Layer, source: File | Mapping[str, Any]) -> None:
     """Read a PyTorch network's weights into a model of the same structure, whatever the backend.
@@ -52,6 +55,7 @@ def load(model: Layer, source: File | Mapping[str, Any]) -> None:
     """
     where, arrays, ordered = _read(source)
     values = _values(model)
+    arrays = {name: array for name, array in arrays.items() if name in values or not AUXILIARY.match(name)}
     if values.keys() != arrays.keys() and ordered:
         arrays = _in_order(values, arrays) or arrays
     wrong = [f"{name} is missing" for name in values if name not in arrays]
