@@ -428,10 +428,8 @@ def traced_memory():
     string each time, and the cache has 4,096 entries to fill with them.
     """
     gc.collect()
-    clear = (
-        getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
-    )  # the first from Python 3.13 on
-    clear()
+    clear = getattr(sys, "_clear_internal_caches", None)  # from Python 3.13 on
+    (clear or sys._clear_type_cache)()
     return tracemalloc.get_traced_memory()[0]
 
 

@@ -142,6 +142,13 @@ def test_other_names_are_matched_in_order(backend):
     assert np.array_equal(to_host(target[1].running_mean.data), [2, 2])
 
 
+def test_layers_that_somebody_calls_aux1_are_layers():
+    source, target = small(), small()
+    source[1].running_mean.data += 2
+    interop.load(target, {name.replace("net.", "aux1."): array for name, array in renamed(source).items()})
+    assert np.array_equal(to_host(target[1].running_mean.data), [2, 2])
+
+
 def test_a_safetensors_file_of_other_names_has_no_order_and_is_refused(tmp_path):
     save_file(renamed(small()), tmp_path / "other.safetensors")
     with pytest.raises(

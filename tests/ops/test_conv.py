@@ -71,7 +71,7 @@ def test_scipy_correlates_alike_and_convolves_with_the_kernel_turned(backend, se
     assert_close(turned, convolve2d(image, kernel, mode), "float64")
 
 
-@pytest.mark.parametrize("C", [2, 16])  # with 16 NumPy's kernel stacks the filters
+@pytest.mark.parametrize("C", [2, 16])  # with 16 NumPy's kernel multiplies the rows as they lie
 def test_no_images_give_no_images(backend, C):
     x, weight = upload(np.ones((0, C, 4, 4))), upload(np.ones((3, C, 3, 3)))
     y = ops.conv(x, weight, None, Window(3))

@@ -55,11 +55,10 @@ def load(model: Layer, source: File | Mapping[str, Any]) -> None:
     """
     where, arrays, ordered = _read(source)
     values = _values(model)
-    arrays = {name: array for name, array in arrays.items() if name in values or not AUXILIARY.match(name)}
     if values.keys() != arrays.keys() and ordered:
         arrays = _in_order(values, arrays) or arrays
     wrong = [f"{name} is missing" for name in values if name not in arrays]
-    wrong += [f"{name} is unexpected" for name in arrays if name not in values]
+    wrong += [f"{name} is unexpected" for name in arrays if name not in values and not AUXILIARY.match(name)]
     wrong += [
         f"{name} is {arrays[name].shape}, the model's {tuple(value.data.shape)}"
         for name, value in values.items()

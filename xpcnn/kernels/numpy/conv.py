@@ -1,8 +1,9 @@
 """Convolution on rows: multiply them as they lie and shift the products, or unroll them across and multiply then.
 
 `shifting` needs no copies of the rows but adds KW*O products for each pixel; it serves most layers. Here is what serves
-the others: few channels, groups, strides across. Rows are unrolled across only, a block of them at a time, and
-multiplied while it is in the cache: KH unrolled rows and filters of (O, KH*C*KW) give one output row.
+the others: few channels or many filters, groups, strides across, dilations down. Rows are unrolled across only, a block
+of them at a time, and multiplied while it is in the cache: KH unrolled rows and filters of (O, KH*C*KW) give one
+output row.
 
 dx is a convolution of dy with the kernel turned by 180 degrees where the stride is 1 and that moves less than
 adding columns back (col2im) does.
@@ -19,7 +20,7 @@ from xpcnn.kernels.numpy import shifting, threads
 from xpcnn.kernels.numpy.fitting import fitting, pieces, sum_of_products
 from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
 from xpcnn.kernels.numpy.threads import in_parallel, share
-from xpcnn.kernels.numpy.unrolling import blocks, meet, windows
+from xpcnn.kernels.numpy.unrolling import across, blocks, meet, windows
 
 
 def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any:
@@ -93,8 +94,7 @@ def _correlation(
     x: Array, weight: Array, bias: Array | None, window: Window, groups: int, before: Pair, y: Array
 ) -> Callable[[slice], None]:
     """Return what slides filters over rows that begin `before` = (top, left) pixels late, and writes rows of y."""
-    write = shifting.correlation(x, weight, bias, window, before, y) if groups == 1 else None
-    if write is not None:
+    if (write := shifting.correlation(x, weight, bias, window, groups, before, y)) is not None:
         return write
     _, O, OW, _ = y.shape
     filters = filters_of_rows(weight, groups).reshape(groups, 1, O // groups, -1)
@@ -140,10 +140,10 @@ def scatter(dy: Array, filters: Array, window: Window, before: Pair, dx: Array, 
         R, Q = rows.stop - rows.start, columns.stop - columns.start
         d = _grouped(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
         taps = (transposed @ d).reshape(groups, R, KH, c, KW, Q, N)
+        places = across(W, KW, SW, DW, columns.start * SW - left, Q)
         for i in range(KH):
             to_rows, from_rows = meet(rows.start * SH + i * DH - top, SH, R, H)
-            for j in range(KW):
-                to_columns, from_columns = meet(columns.start * SW + j * DW - left, SW, Q, W)
+            for j, (from_columns, to_columns, _) in enumerate(places):
                 target = dx[to_rows, :, :, to_columns]  # (r, G, c, q, N)
                 target += taps[:, from_rows, i, :, j, from_columns].swapaxes(0, 1)
 

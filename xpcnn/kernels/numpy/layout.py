@@ -27,7 +27,7 @@ def matrices(rows: Array, first: int, height: int, step: int, count: int, column
     """View `height` rows as one matrix, from row `first` on, `count` times every `step` rows.
 
     Returns (count, height*C, Q*N) of contiguous (H,C,W,N), Q = columns.stop - columns.start. Nothing is copied:
-    the matrices overlap where step < height. (NumPy's as_strided takes ten times as long.)
+    the matrices overlap where step < height. (NumPy's as_strided takes far longer.)
     """
     _, C, W, N = rows.shape
     line = W * N * rows.itemsize

@@ -15,7 +15,7 @@ from xpcnn.geometry import Pair, Window
 from xpcnn.kernels.numpy.fitting import fitting, pieces, sum_of_products
 from xpcnn.kernels.numpy.layout import Array, matrices
 from xpcnn.kernels.numpy.memory import workspace
-from xpcnn.kernels.numpy.unrolling import Block, meet
+from xpcnn.kernels.numpy.unrolling import across
 
 MANY = 8
 """Channels from which the products are worth it: with fewer they are so small that what is added costs more."""
@@ -28,7 +28,7 @@ def is_matrix(channels: int, window: Window, groups: int) -> bool:
 
 
 def correlation(
-    x: Array, weight: Array, bias: Array | None, window: Window, before: Pair, y: Array
+    x: Array, weight: Array, bias: Array | None, window: Window, groups: int, before: Pair, y: Array
 ) -> Callable[[slice], None] | None:
     """Return what slides filters over rows that begin `before` = (top, left) pixels late, and writes rows of y.
 
@@ -36,7 +36,7 @@ def correlation(
     multiplied that no window begins at.
     """
     (H, C, W, N), (O, _, KH, KW), OW = x.shape, weight.shape, y.shape[2]
-    if not is_matrix(C, window, 1) or O > 2 * C or 5 * W > 6 * OW:
+    if not is_matrix(C, window, groups) or O > 2 * C or 5 * W > 6 * OW:
         return None
     (top, left), SH, DW = before, window.stride[0], window.dilation[1]
     filters = weight.transpose(3, 0, 2, 1).reshape(KW * O, KH * C)
@@ -55,22 +55,22 @@ def correlation(
                     np.matmul(filters[:, taps.start * C : taps.stop * C], pixels, out=of_rows)
                 else:
                     of_rows[...] = 0
-            places = [meet(j * DW - left - columns.start, 1, OW, Q) for j in range(KW)]
+            places = [(to, seen) for to, seen, _ in across(Q, KW, 1, DW, -left - columns.start, OW)]
             _add(shares, places, y[rows], biases if columns.start == 0 else None)
 
     return write
 
 
-def _add(shares: Array, places: list[Block], y: Array, biases: Array | None) -> None:
-    """Add every tap's share (R,O,Q,N), of (R,KW,O,Q,N), to y (R,O,OW,N): (from where, to where), first over biases."""
+def _add(shares: Array, places: list[tuple[slice, slice]], y: Array, biases: Array | None) -> None:
+    """Add every tap's share (R,O,Q,N), of (R,KW,O,Q,N), to y (R,O,OW,N): (to where, from where), first over biases."""
     begin = None
     if biases is not None:  # nothing is in y yet: a tap that all windows meet makes the beginning
-        begin = next((j for j, (_, to) in enumerate(places) if to == slice(0, y.shape[2])), None)
+        begin = next((j for j, (to, _) in enumerate(places) if to == slice(0, y.shape[2])), None)
         if begin is None:
             y[...] = biases
         else:
-            np.add(shares[:, begin, :, places[begin][0]], biases, out=y)
-    for j, (seen, to) in enumerate(places):
+            np.add(shares[:, begin, :, places[begin][1]], biases, out=y)
+    for j, (to, seen) in enumerate(places):
         if j != begin:
             target = y[:, :, to]
             target += shares[:, j, :, seen]
@@ -83,13 +83,11 @@ def weight_gradient(dy: Array, x: Array, window: Window, before: Pair, part: sli
     dfilters = np.zeros((KW, KH * C, O), dy.dtype)
     for rows, taps in _rows_alike(part, H, KH, SH, top):
         R, height, first = rows.stop - rows.start, taps.stop - taps.start, rows.start * SH - top + taps.start
-        for j, of_tap in enumerate(dfilters):
-            seen, to = meet(j * DW - left, 1, OW, W)
-            if height == 0 or to.start == to.stop:
-                continue
-            pixels = matrices(x, first, height, SH, R, seen)
-            gradients = matrices(dy, rows.start, 1, 1, R, to)
-            of_tap[taps.start * C : taps.stop * C] += sum_of_products(pixels, gradients.swapaxes(1, 2))
+        for of_tap, (to, seen, _) in zip(dfilters, across(W, KW, 1, DW, -left, OW), strict=True):
+            if height and to.start < to.stop:
+                pixels = matrices(x, first, height, SH, R, seen)
+                gradients = matrices(dy, rows.start, 1, 1, R, to)
+                of_tap[taps.start * C : taps.stop * C] += sum_of_products(pixels, gradients.swapaxes(1, 2))
     return dfilters.reshape(KW, KH, C, O).transpose(1, 2, 0, 3)
 
 

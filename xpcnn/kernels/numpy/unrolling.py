@@ -63,7 +63,7 @@ def windows(x: Array, window: Window, before: Pair, block: Block, groups: int) -
     for above_or_below in (slice(0, to_rows.start), slice(to_rows.stop, length)):
         if above_or_below.start < above_or_below.stop:
             copy[:, above_or_below] = 0
-    unroll(x[from_rows], window, left, columns, copy[:, to_rows])
+    _unroll(x[from_rows], window, left, columns, copy[:, to_rows])
     line = Q * N * x.itemsize
     row = C // groups * KW * line
     return as_strided(
@@ -71,28 +71,31 @@ def windows(x: Array, window: Window, before: Pair, block: Block, groups: int) -
     )
 
 
-def unroll(x: Array, window: Window, left: int, columns: slice, copy: Array) -> None:
+def _unroll(x: Array, window: Window, left: int, columns: slice, copy: Array) -> None:
     """Write the pixels that every tap across meets: rows (R,C,W,N) -> copy (G,R,C/G,KW,Q,N), zeros beyond the rows."""
     (groups, R, C, KW, Q, N), W = copy.shape, x.shape[2]
     x = x.reshape(R, groups, C, W, N).swapaxes(0, 1)  # (G,R,C/G,W,N)
     SW, DW = window.stride[1], window.dilation[1]
-    across = _across(W, KW, SW, DW, columns.start * SW - left, Q)
-    if not any(gaps for _, _, gaps in across):
+    taps = across(W, KW, SW, DW, columns.start * SW - left, Q)
+    if not any(gaps for _, _, gaps in taps):
         pixel = N * x.itemsize
-        x = x[..., across[0][1].start :, :]
+        x = x[..., taps[0][1].start :, :]
         copy[...] = as_strided(
             x, copy.shape, (*x.strides[:3], DW * pixel, SW * pixel, x.itemsize), writeable=False
         )
         return
-    for j, (to, seen, gaps) in enumerate(across):
+    for j, (to, seen, gaps) in enumerate(taps):
         copy[:, :, :, j, to] = x[..., seen, :]
         for gap in gaps:
             copy[:, :, :, j, gap] = 0
 
 
 @cache
-def _across(W: int, KW: int, SW: int, DW: int, first: int, Q: int) -> list[tuple[slice, slice, list[slice]]]:
-    """For every tap across: which of the Q windows it meets, at which pixels, and which windows it misses."""
+def across(W: int, KW: int, SW: int, DW: int, first: int, Q: int) -> list[tuple[slice, slice, list[slice]]]:
+    """Return for every tap across which of the Q windows it meets, at which pixels, and which windows it misses.
+
+    Tap 0 of window 0 is at pixel `first` of W.
+    """
     plan = []
     for j in range(KW):
         seen, to = meet(first + j * DW, SW, Q, W)
