@@ -71,14 +71,14 @@ def test_another_seed_is_another_training():
     ("op", "layer", "what"),
     [
         ("conv", "0 Conv(1, 30, 5)", "output"),
-        ("relu", "1 ReLU()", "output"),
-        ("max_pool", "2 Pooling(2)", "output"),
+        ("relu", "1+2 ReLU() + Pooling(2)", "output"),
+        ("max_pool", "1+2 ReLU() + Pooling(2)", "output"),
         ("affine", "4 Affine(4320, 100)", "output"),
         ("softmax_cross_entropy", "criterion", "loss"),
         ("softmax_cross_entropy_backward", "criterion", "gradient of the logits"),
         ("affine_backward", "6 Affine(100, 10)", "gradient of its input"),
         ("relu_backward", "5 ReLU()", "gradient of its input"),
-        ("max_pool_backward", "2 Pooling(2)", "gradient of its input"),
+        ("max_pool_backward", "1+2 ReLU() + Pooling(2)", "gradient of its input"),
         ("conv_backward", "0 Conv(1, 30, 5)", "gradient of weight"),
         ("momentum_update", "0.weight", "value after the step"),
     ],
@@ -115,7 +115,7 @@ def test_a_kernel_that_goes_wrong_later_is_found_at_its_step(wrong):
 
     wrong("relu", faulty)
     parted = compare(("numpy", "numpy:reference"), **QUICK).parted
-    assert (parted.step, parted.layer, parted.what) == (2, "1 ReLU()", "output")
+    assert (parted.step, parted.layer, parted.what) == (2, "1+2 ReLU() + Pooling(2)", "output")
 
 
 def test_the_report_of_a_parting_has_the_numbers():
@@ -177,7 +177,7 @@ def test_running_without_kernels_leaves_the_backend_as_it_was():
 
 def test_pure_leaves_out_what_numba_compiles():
     with running("numpy:pure") as pure:
-        assert {kernel.__module__.split(".")[2] for kernel in pure.kernels.values()} == {"numpy"}
+        assert {kernel.__module__.split(".")[2] for kernel in pure.kernels.values()} == {"fused", "numpy"}
 
 
 def test_unknown_kernels_are_refused():
@@ -204,7 +204,7 @@ def test_the_command_reports_agreement(capsys):
 def test_the_command_reports_a_parting(capsys, wrong):
     wrong("relu", lambda x: x)
     assert __main__.main(["compare", "numpy", "numpy:reference", "--steps", "1", "--batch-size", "4"]) == 1
-    assert "part at step 1, in layer 1 ReLU(): output." in capsys.readouterr().out
+    assert "part at step 1, in layer 1+2 ReLU() + Pooling(2): output." in capsys.readouterr().out
 
 
 def test_the_command_says_in_a_sentence_what_cannot_run(capsys):

@@ -23,7 +23,7 @@ def test_every_layer_is_met_in_the_order_of_computation(model):
     names = [name for way, name, direction in met if way == "out" and direction == "forward"]
     assert names == ["0", "1.body", "1.shortcut", "1", ""]
     names = [name for way, name, direction in met if way == "in" and direction == "backward"]
-    assert names == ["", "1", "1.body", "1.shortcut", "0"]
+    assert names == ["", "1", "1.shortcut", "1.body", "0"]
 
 
 def test_values_are_what_goes_in_and_comes_out(model):

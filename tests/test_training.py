@@ -400,7 +400,7 @@ def test_every_layer_gets_its_own_mode_back(dataset):
 def test_predict_saves_nothing_for_backward(dataset):
     model = small()
     predict(model, dataset[0])
-    assert all(layer._saved is None for _, layer in model.named_layers())
+    assert not any(layer._frames.stack for _, layer in model.named_layers())
     with pytest.raises(BackwardError):
         model.backward(xp.ones((16, 3), xp.float32))
 
@@ -452,7 +452,7 @@ def test_memory_does_not_grow_from_step_to_step(dataset):
 def test_activations_are_freed_as_backpropagation_proceeds(dataset):
     model = small()
     list(fit(model, dataset))
-    assert all(layer._saved is None for _, layer in model.named_layers())
+    assert not any(layer._frames.stack for _, layer in model.named_layers())
 
 
 def test_another_backend_than_the_model_s_is_refused(dataset, backend):

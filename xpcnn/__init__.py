@@ -1,11 +1,17 @@
 """xpcnn: convolutional networks in plain arrays, on NumPy or CuPy."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
 
 from xpcnn.backend import set_backend, synchronize, to_device, to_host, use_backend
 from xpcnn.errors import XpcnnError
 from xpcnn.gradients import gradient_check, numerical_gradient
 from xpcnn.layers import no_grad
+
+if TYPE_CHECKING:
+    from xpcnn.debug import check_layer as check_layer
 
 __all__ = [
     "XpcnnError",
@@ -18,3 +24,16 @@ __all__ = [
     "to_host",
     "use_backend",
 ]
+
+_LATER = {"check_layer": "xpcnn.debug"}
+"""Names that load their module when they are first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'xpcnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_LATER]

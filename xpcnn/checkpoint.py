@@ -19,8 +19,7 @@ from xpcnn import __version__
 from xpcnn.backend import Array, to_device, to_host
 from xpcnn.errors import CheckpointError, DivergenceError
 from xpcnn.files import replacing
-from xpcnn.layers import Dropout
-from xpcnn.layers.base import Buffer, Layer, Parameter
+from xpcnn.layers import Buffer, Dropout, Layer, Parameter
 from xpcnn.optimizers import Optimizer
 from xpcnn.position import Position, generator
 from xpcnn.sealed import seal, serialize, unseal

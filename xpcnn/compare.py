@@ -14,8 +14,7 @@ from xpcnn import data, models, optimizers
 from xpcnn.backend import Backend, to_device, to_host, use_backend
 from xpcnn.errors import BackendError
 from xpcnn.kernels import CHOICES
-from xpcnn.layers import Layer
-from xpcnn.layers.base import Parameter
+from xpcnn.layers import Layer, Parameter
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.tracing import traced
 

@@ -29,6 +29,10 @@ class BackwardError(XpcnnError, RuntimeError):
     """backward() without the forward() that belongs to it."""
 
 
+class ContractError(XpcnnError, AssertionError):
+    """A layer that does not do what every layer promises; `xpcnn.check_layer` raises it."""
+
+
 class CheckpointError(XpcnnError, ValueError):
     """A weights file that cannot be read, or that belongs to another model."""
 

@@ -1,11 +1,13 @@
 """Is backward right? Compare it with differences of forward, in double precision."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from xpcnn.backend import Array, to_device, to_host
-from xpcnn.layers.base import Layer
+from xpcnn.layers import Layer
 from xpcnn.random import Seed, default_rng
 
 
@@ -25,7 +27,7 @@ def numerical_gradient(f: Callable[[np.ndarray], float], x: np.ndarray, epsilon:
 
 
 def gradient_check(
-    layer: Layer, x: Array, *, epsilon: float = 1e-5, samples: int = 100, rng: Seed = 0
+    layer: Layer, x: Array | tuple[Array, ...], *, epsilon: float = 1e-5, samples: int = 100, rng: Seed = 0
 ) -> dict[str, float]:
     """Return by name how far backward's gradients are from central differences: of "x", and of every parameter.
 
@@ -37,8 +39,10 @@ def gradient_check(
     Parameters
     ----------
     layer : Layer
-    x : array
-        One input; keep it small, and away from the kinks of ReLU and max pooling.
+        With outputs in a list or tuple, c is drawn for each of them.
+    x : array, or a tuple of them
+        One input, or several, which are then "x.0", "x.1", ...; keep them small, and away from
+        the kinks of ReLU and max pooling.
     epsilon : float
     samples : int
         How many elements of each array to compare at most, drawn at random.
@@ -53,30 +57,47 @@ def gradient_check(
     >>> sorted(errors), max(errors.values()) < 1e-6
     (['bias', 'weight', 'x'], True)
     """
-    rng, layer = default_rng(rng), layer.copy().astype("float64")
-    buffers = [(buffer, buffer.data) for _, buffer in layer.named_buffers()]
-    values = {"x": to_host(x).astype(np.float64)}
-    values |= {name: to_host(parameter.data).copy() for name, parameter in layer.named_parameters()}
+    rng, layer = default_rng(rng), layer.copy().astype("float64").unfreeze()
+    buffers = [(buffer, to_host(buffer.data).copy()) for _, buffer in layer.named_buffers()]
     parameters = dict(layer.named_parameters())
+    several = isinstance(x, tuple)
+    inputs = {f"x.{i}": part for i, part in enumerate(x)} if several else {"x": x}
+    values = {name: to_host(part).astype(np.float64) for name, part in inputs.items()}
+    values |= {name: to_host(parameter.data).copy() for name, parameter in parameters.items()}
 
-    def forward(name: str, value: np.ndarray) -> Array:
+    def forward(name: str = "", value: Any = None) -> Any:
         for buffer, data in buffers:
-            buffer.data = data
-        if name != "x":
+            buffer.data[...] = to_device(data)
+        changed = values | ({name: value} if name else {})
+        if name in parameters:
             parameters[name].data[...] = to_device(value)
-        return layer(to_device(value if name == "x" else values["x"]))
+        arrays = tuple(to_device(changed[part]) for part in inputs)
+        return layer(arrays if several else arrays[0])
 
-    y = to_host(forward("x", values["x"]))
-    cotangent = rng.standard_normal(y.shape)
-    rounding = np.finfo(np.float64).eps * np.abs(y * cotangent).sum() / epsilon
-    gradients = {"x": to_host(layer.backward(to_device(cotangent))).copy()}
+    outputs = forward()
+    listed = isinstance(outputs, (list, tuple))
+    ys = [to_host(y).copy() for y in (outputs if listed else [outputs])]
+    cotangents = [rng.standard_normal(y.shape) for y in ys]
+    size = sum(float(np.abs(y * c).sum()) for y, c in zip(ys, cotangents, strict=True))
+    rounding = np.finfo(np.float64).eps * size / epsilon
+    layer.zero_grad()
+    dys = [to_device(c) for c in cotangents]
+    dx = layer.backward(dys if listed else dys[0])
+    gradients = {
+        name: to_host(part).copy() for name, part in zip(inputs, dx if several else [dx], strict=True)
+    }
     gradients |= {name: to_host(parameter.grad).copy() for name, parameter in parameters.items()}
+
+    def loss(name: str, value: np.ndarray) -> float:
+        found = forward(name, value)
+        pairs = zip(found if listed else [found], cotangents, strict=True)
+        return float(sum((to_host(y) * c).sum() for y, c in pairs))
 
     errors = {}
     for name, value in values.items():
-        loss = lambda changed, name=name: float((to_host(forward(name, changed)) * cotangent).sum())  # noqa: E731
         chosen = [np.unravel_index(i, value.shape) for i in rng.permutation(value.size)[:samples]]
-        numerical = np.array([_central_difference(loss, value, index, epsilon) for index in chosen])
+        f = partial(loss, name)
+        numerical = np.array([_central_difference(f, value, index, epsilon) for index in chosen])
         analytic = np.array([gradients[name][index] for index in chosen])
         scale = max(
             np.abs(numerical).max(), np.abs(analytic).max(), 1e6 * rounding, np.finfo(np.float64).tiny

@@ -7,21 +7,38 @@ formulas theta are the parameters, g the gradients, lr the learning rate, and t 
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
 from xpcnn.errors import HyperparameterError, ShapeError
-from xpcnn.layers.base import Parameter
+from xpcnn.layers import Parameter
+
+State: TypeAlias = Mapping[str, Array]
+"""What an optimizer keeps from step to step, by name."""
+
+
+class Group(NamedTuple):
+    """Parameters that are updated alike: with this multiple of the optimizer's rate, and this decay."""
+
+    parameters: tuple[Parameter, ...]
+    rate: float
+    weight_decay: float
 
 
 class Optimizer:
-    """What all optimizers share: the flat buffers, weight decay and clipping.
+    """What all optimizers share: groups, the flat buffers, weight decay and clipping.
+
+    A copy, or one that was pickled, goes on as this one does, to the bit, if the model is copied along with it:
+    ``copy.deepcopy((model, optimizer))``.
 
     Parameters
     ----------
-    parameters : list of Parameter
-        ``model.parameters()``.
+    parameters : list of Parameter, or of groups
+        ``model.parameters()``. A group is a dictionary with "parameters" and, where it differs from the rest, "lr"
+        and "weight_decay": ``[{"parameters": model.fc.parameters(), "lr": 1e-2}, {"parameters": rest}]``. When a
+        schedule changes `lr`, the rates of all groups change in proportion.
     lr : float
         Learning rate; an attribute, so a schedule may set it before each step.
     weight_decay : float
@@ -35,26 +52,30 @@ class Optimizer:
     ShapeError
         If there are no parameters, or they differ in dtype; in step(), if they have changed shape, dtype or device.
     HyperparameterError
-        For a number out of its range.
+        For a number out of its range, or a group that is none.
     """
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Parameter | Mapping[str, Any]],
         lr: float = 0.01,
         *,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
-        self.parameters, self.steps = list(parameters), 0
+        self.steps = 0
         self.lr, self.weight_decay = self._in_range("lr", lr), self._in_range("weight_decay", weight_decay)
         self.clip_norm = clip_norm
         if clip_norm is not None and not clip_norm > 0:
             raise HyperparameterError(
                 f"{type(self).__name__}: expected clip_norm > 0, got {clip_norm}; pass 1.0, or None"
             )
+        self.groups = self._grouped(parameters)
+        self.parameters = [parameter for group in self.groups for parameter in group.parameters]
         if not self.parameters:
             raise ShapeError(f"{type(self).__name__}: expected parameters, got none; pass model.parameters()")
+        if len({id(parameter) for parameter in self.parameters}) < len(self.parameters):
+            raise ShapeError(f"{type(self).__name__}: a parameter is there twice; pass each one once")
         dtypes = {parameter.data.dtype for parameter in self.parameters}
         if len(dtypes) > 1:
             raise ShapeError(
@@ -64,39 +85,103 @@ class Optimizer:
         self.state = {name: xp.zeros_like(self.data) for name in self.state_names}
 
     state_names: tuple[str, ...] = ()
+    """Of the arrays that an update keeps from step to step."""
 
     def step(self) -> None:
-        """Update all parameters from their gradients, in place."""
-        if not all(p.data is view and p.grad is grad for p, (view, grad) in self._views):
+        """Update all parameters that are trainable from their gradients, in place, and end the sum of gradients."""
+        if not all(p._data is view and p._grad is grad for p, (view, grad) in self._views):
             self._lay_flat()
             self._check_state()
+        for parameter in self.parameters:
+            parameter.clear_unused()
         self.steps += 1
+        parts = self._parts()
         if self.clip_norm is not None:
-            norm = xp.sqrt((self.grad * self.grad).sum())
+            norm = xp.sqrt(sum((self.grad[part] * self.grad[part]).sum() for part, _ in parts))
             self.grad *= self.clip_norm / xp.maximum(norm, self.clip_norm)
-        self.update(self.data, self.decayed(self.data, self.grad))
+        for part, group in parts:
+            theta, lr = self.data[part], self.lr * group.rate
+            g = self.decayed(theta, self.grad[part], lr, group.weight_decay)
+            self.update(theta, g, lr, {name: values[part] for name, values in self.state.items()})
+        for parameter in self.parameters:
+            parameter.end_sum()
 
-    def update(self, theta: Array, g: Array) -> None:
-        """Change the flat parameters theta, and the state, in place; g already holds the decay."""
+    def update(self, theta: Array, g: Array, lr: float, state: State) -> None:
+        """Change flat parameters theta, and their state, in place; g already holds the decay."""
         raise NotImplementedError
 
-    def decayed(self, theta: Array, g: Array) -> Array:
+    def decayed(self, theta: Array, g: Array, lr: float, weight_decay: float) -> Array:
         """Return g + weight_decay theta."""
-        return g + self.weight_decay * theta if self.weight_decay else g
+        return g + weight_decay * theta if weight_decay else g
+
+    def _grouped(self, given: Iterable[Parameter | Mapping[str, Any]]) -> list[Group]:
+        """Return groups: neighbours that are no group themselves are one."""
+        if (
+            not isinstance(given, Iterable)
+            or isinstance(given, (str, Mapping))
+            or hasattr(given, "parameters")
+        ):
+            raise HyperparameterError(
+                f"{type(self).__name__}: expected a list of parameters, got {type(given).__name__}; "
+                "pass model.parameters()"
+            )
+        groups: list[Group] = []
+        single: list[Parameter] = []
+        for entry in given:
+            if isinstance(entry, Parameter):
+                single.append(entry)
+                continue
+            if not isinstance(entry, Mapping) or not {"parameters"} <= set(entry) <= {
+                "parameters",
+                "lr",
+                "weight_decay",
+            }:
+                raise HyperparameterError(
+                    f"{type(self).__name__}: expected parameters, or groups with the keys 'parameters', 'lr' and "
+                    f"'weight_decay', got {entry!r:.60}; pass model.parameters()"
+                )
+            lr = self._in_range("lr", entry.get("lr", self.lr))
+            decay = self._in_range("weight_decay", entry.get("weight_decay", self.weight_decay))
+            if lr != self.lr and not self.lr:
+                raise HyperparameterError(
+                    f"{type(self).__name__}: a group's rate is a multiple of lr, and lr is 0; pass an lr above 0"
+                )
+            groups.append(Group(tuple(entry["parameters"]), lr / self.lr if self.lr else 1.0, decay))
+        return [*([Group(tuple(single), 1.0, self.weight_decay)] if single else []), *groups]
+
+    def _parts(self) -> list[tuple[slice, Group]]:
+        """Return the pieces of the flat buffers that are updated at once: neighbours of a group that are trainable."""
+        parts: list[tuple[slice, Group]] = []
+        first = 0
+        for group in self.groups:
+            begin = first
+            for parameter in group.parameters:
+                end = first + math.prod(parameter._data.shape)
+                if not parameter.trainable:
+                    parts, begin = [*parts, (slice(begin, first), group)], end
+                first = end
+            parts.append((slice(begin, first), group))
+        return [(part, group) for part, group in parts if part.start < part.stop]
 
     def _lay_flat(self) -> None:
         """Gather the parameters; again, if somebody put other arrays into them since."""
-        self.data = xp.concatenate([parameter.data.reshape(-1) for parameter in self.parameters])
-        self.grad = xp.concatenate([parameter.grad.reshape(-1) for parameter in self.parameters])
+        self.data = xp.concatenate([parameter._data.reshape(-1) for parameter in self.parameters])
+        self.grad = xp.concatenate([parameter._grad.reshape(-1) for parameter in self.parameters])
         self._views, first = [], 0
         for parameter in self.parameters:
-            shape, end = parameter.data.shape, first + math.prod(parameter.data.shape)
-            parameter.data, parameter.grad = (
-                self.data[first:end].reshape(shape),
-                self.grad[first:end].reshape(shape),
-            )
-            self._views.append((parameter, (parameter.data, parameter.grad)))
+            shape, end = parameter._data.shape, first + math.prod(parameter._data.shape)
+            view, grad = self.data[first:end].reshape(shape), self.grad[first:end].reshape(shape)
+            parameter.bind(view, grad)
+            self._views.append((parameter, (view, grad)))
             first = end
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: not the flat buffers, which the copy lays anew around its own parameters."""
+        return {name: value for name, value in vars(self).items() if name not in ("data", "grad", "_views")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lay_flat()
 
     def _check_state(self) -> None:
         kind = type(self.data), self.data.shape, self.data.dtype
@@ -121,8 +206,8 @@ class Optimizer:
 class SGD(Optimizer):
     """theta -= lr g. Robbins and Monro, 1951."""
 
-    def update(self, theta: Array, g: Array) -> None:
-        ops.sgd_update(theta, g, self.lr)
+    def update(self, theta: Array, g: Array, lr: float, state: State) -> None:
+        ops.sgd_update(theta, g, lr)
 
 
 class Momentum(Optimizer):
@@ -132,7 +217,7 @@ class Momentum(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Parameter | Mapping[str, Any]],
         lr: float = 0.01,
         momentum: float = 0.9,
         *,
@@ -142,8 +227,8 @@ class Momentum(Optimizer):
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
         self.momentum = self._in_range("momentum", momentum, 1)
 
-    def update(self, theta: Array, g: Array) -> None:
-        ops.momentum_update(theta, g, self.state["velocity"], self.lr, self.momentum)
+    def update(self, theta: Array, g: Array, lr: float, state: State) -> None:
+        ops.momentum_update(theta, g, state["velocity"], lr, self.momentum)
 
 
 class Nesterov(Momentum):
@@ -152,8 +237,8 @@ class Nesterov(Momentum):
     Nesterov, 1983, in the form of Bengio, Boulanger-Lewandowski and Pascanu, arXiv:1212.0901, equation 7.
     """
 
-    def update(self, theta: Array, g: Array) -> None:
-        velocity, descent = self.state["velocity"], self.lr * g
+    def update(self, theta: Array, g: Array, lr: float, state: State) -> None:
+        velocity, descent = state["velocity"], lr * g
         velocity *= self.momentum
         velocity -= descent
         theta += self.momentum * velocity - descent
@@ -166,7 +251,7 @@ class AdaGrad(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Parameter | Mapping[str, Any]],
         lr: float = 0.01,
         eps: float = 1e-7,
         *,
@@ -176,10 +261,10 @@ class AdaGrad(Optimizer):
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
         self.eps = self._in_range("eps", eps)
 
-    def update(self, theta: Array, g: Array) -> None:
-        squares = self.state["squares"]
+    def update(self, theta: Array, g: Array, lr: float, state: State) -> None:
+        squares = state["squares"]
         squares += g * g
-        theta -= self.lr * g / (xp.sqrt(squares) + self.eps)
+        theta -= lr * g / (xp.sqrt(squares) + self.eps)
 
 
 class RMSprop(Optimizer):
@@ -189,7 +274,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Parameter | Mapping[str, Any]],
         lr: float = 0.001,
         decay: float = 0.99,
         eps: float = 1e-8,
@@ -200,11 +285,11 @@ class RMSprop(Optimizer):
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
         self.decay, self.eps = self._in_range("decay", decay, 1), self._in_range("eps", eps)
 
-    def update(self, theta: Array, g: Array) -> None:
-        squares = self.state["squares"]
+    def update(self, theta: Array, g: Array, lr: float, state: State) -> None:
+        squares = state["squares"]
         squares *= self.decay
         squares += (1 - self.decay) * g * g
-        theta -= self.lr * g / (xp.sqrt(squares) + self.eps)
+        theta -= lr * g / (xp.sqrt(squares) + self.eps)
 
 
 class Adam(Optimizer):
@@ -222,7 +307,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Parameter | Mapping[str, Any]],
         lr: float = 0.001,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -238,9 +323,8 @@ class Adam(Optimizer):
             )
         self.betas = betas
 
-    def update(self, theta: Array, g: Array) -> None:
-        mean, squares = self.state["mean"], self.state["squares"]
-        ops.adam_update(theta, g, mean, squares, self.lr, self.betas, self.eps, self.steps)
+    def update(self, theta: Array, g: Array, lr: float, state: State) -> None:
+        ops.adam_update(theta, g, state["mean"], state["squares"], lr, self.betas, self.eps, self.steps)
 
 
 class AdamW(Adam):
@@ -251,7 +335,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Iterable[Parameter | Mapping[str, Any]],
         lr: float = 0.001,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -261,13 +345,10 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay=weight_decay, clip_norm=clip_norm)
 
-    def decayed(self, theta: Array, g: Array) -> Array:
-        """Return g as it is: the decay is no part of the gradient here."""
+    def decayed(self, theta: Array, g: Array, lr: float, weight_decay: float) -> Array:
+        """Decay theta in place, and return g as it is."""
+        theta *= 1 - lr * weight_decay
         return g
-
-    def update(self, theta: Array, g: Array) -> None:
-        theta *= 1 - self.lr * self.weight_decay
-        super().update(theta, g)
 
 
 BY_NAME: dict[str, type[Optimizer]] = {

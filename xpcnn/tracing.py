@@ -10,16 +10,23 @@ Hook: TypeAlias = Callable[[str, Any, Direction, Any], None]
 
 
 class Traceable(Protocol):
-    """A layer: it tells the name of every layer inside it, itself included."""
+    """A layer: it says the name of every layer inside it, itself included."""
 
     def named_layers(self) -> Iterable[tuple[str, Any]]:
         """Yield (dotted name, layer)."""
+        ...
+
+    def named_steps(self) -> Iterable[tuple[str, Any]]:
+        """Yield (dotted name, layer), with fused layers in place of those that they compute."""
         ...
 
 
 @contextmanager
 def traced(model: Traceable, enter: Hook | None = None, leave: Hook | None = None) -> Iterator[None]:
     """Inside the ``with`` block call `enter` before and `leave` after every layer's forward and backward.
+
+    What is watched is what runs: neighbours that a `Sequential` fuses are one layer, called "1+2". A layer in
+    several places has its first name in all of them.
 
     >>> from xpcnn.backend import xp
     >>> from xpcnn.layers import ReLU, Sequential
@@ -29,7 +36,7 @@ def traced(model: Traceable, enter: Hook | None = None, leave: Hook | None = Non
     '0' forward [1. 1.]
     '' forward [1. 1.]
     """
-    once = {id(layer): (name, layer) for name, layer in reversed([*model.named_layers()])}
+    once = {id(layer): (name, layer) for name, layer in reversed([*model.named_steps()])}
     layers = list(once.values())
     directions: tuple[Direction, ...] = ("forward", "backward")
     try:

@@ -45,11 +45,11 @@ def test_no_grad_nests_and_ends_with_an_error_too():
         with no_grad():
             layer(X)
         layer(X)
-        assert layer._saved is None
+        assert not layer._frames.stack
         with pytest.raises(DtypeError), no_grad():
             layer(None)
         layer(X)
-        assert layer._saved is None
+        assert not layer._frames.stack
     layer(X)
     layer.backward(X)
 
@@ -57,9 +57,9 @@ def test_no_grad_nests_and_ends_with_an_error_too():
 def test_backward_frees_what_forward_kept():
     layer = ReLU()
     layer(X)
-    assert layer._saved is not None
+    assert layer._frames.stack
     layer.backward(X)
-    assert layer._saved is None
+    assert not layer._frames.stack
     with pytest.raises(
         BackwardError, match=r"ReLU\(\): .* once for each backward\(\), outside of no_grad\(\)"
     ):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from strategies import assert_close, normal, upload
 
-from xpcnn.backend import to_host
+from xpcnn.backend import to_host, use_backend
 from xpcnn.errors import BackwardError, DtypeError, ShapeError
 from xpcnn.layers import (
     Affine,
@@ -22,6 +22,7 @@ from xpcnn.layers import (
     Sequential,
     Tanh,
 )
+from xpcnn.ops import fused as fused_ops
 from xpcnn.tracing import traced
 
 
@@ -76,8 +77,9 @@ def test_the_maximum_before_the_relu_is_the_relu_before_the_maximum(backend, poo
     y, dx = one_by_one([ReLU(), pooling.copy()], upload(x), upload(dy))
     model = Sequential(ReLU(), pooling.copy())
     assert np.array_equal(to_host(model(upload(x))), to_host(y), equal_nan=True)
-    kept = [value for value in model[0]._saved if hasattr(value, "shape")]
-    assert [value.shape for value in kept] == [y.shape]  # what it is for: the ReLU kept no large array
+    (step,) = model.steps()
+    (saved,) = step.layer._frames.stack[-1].saved
+    assert all(value.shape == y.shape for value in saved if hasattr(value, "shape"))  # no large array is kept
     assert np.array_equal(to_host(model.backward(upload(dy))), to_host(dx))
 
 
@@ -92,24 +94,34 @@ def test_other_layers_keep_their_order(backend, layers):
     model = Sequential(*layers)
     assert np.array_equal(to_host(model(upload(X))), to_host(y))
     assert np.array_equal(to_host(model.backward(upload(dy))), to_host(dx))
-    assert model[0]._saved is None  # freed
+    assert not model[0]._frames.stack  # freed
 
 
-def test_who_watches_sees_the_layers_in_their_order(backend):
+def test_what_is_watched_is_what_runs(backend):
     model, seen = Sequential(ReLU(), Pooling(2)), []
 
     def see(name, layer, direction, value):
-        seen.append((str(layer), direction, tuple(value.shape)))
+        seen.append((name, str(layer), direction, tuple(value.shape)))
 
     with traced(model, enter=see):
         model(upload(X))
         model.backward(upload(normal(1, (2, 3, 2, 2))))
-    assert [row for row in seen if "Sequential" not in row[0]] == [
-        ("ReLU()", "forward", (2, 3, 4, 4)),
-        ("Pooling(2)", "forward", (2, 3, 4, 4)),
-        ("Pooling(2)", "backward", (2, 3, 2, 2)),
-        ("ReLU()", "backward", (2, 3, 4, 4)),
+    assert [row for row in seen if row[0]] == [
+        ("0+1", "ReLU() + Pooling(2)", "forward", (2, 3, 4, 4)),
+        ("0+1", "ReLU() + Pooling(2)", "backward", (2, 3, 2, 2)),
     ]
+    assert model.plan() == "0+1: ReLU() + Pooling(2)"
+
+
+def test_without_kernels_the_relu_comes_before_the_maximum(monkeypatch):
+    """XPCNN_KERNELS=reference is the textbook's order."""
+    calls = []
+    for module, name in ((fused_ops, "relu"), (fused_ops, "max_pool")):
+        op = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, op=op, name=name: calls.append(name) or op(*args))
+    with use_backend("numpy", reference=True):
+        Sequential(ReLU(), Pooling(2))(X)
+    assert calls == ["relu", "max_pool"]
 
 
 def test_residual_adds_both_ways(backend):
@@ -227,7 +239,8 @@ def test_a_slice_shares_its_layers():
 def test_how_they_show_themselves():
     model = Sequential(Conv(3, 4, 3), Residual(Sequential()))
     assert repr(model) == (
-        "Sequential(\n    Conv(3, 4, 3),\n    Residual(\n        Sequential(),\n        Identity(),\n    ),\n)"
+        "Sequential(\n    Conv(3, 4, 3),\n    Residual(\n        body=Sequential(),\n"
+        "        shortcut=Identity(),\n    ),\n)"
     )
     assert str(model) == "Sequential of 4 layers"
     assert repr(Sequential()) == "Sequential()"
@@ -261,6 +274,6 @@ def test_bad_input(use, error, message):
         use()
 
 
-def test_backward_before_forward_names_the_layer_that_misses_it():
-    with pytest.raises(BackwardError, match=r"^Affine\(4, 3\): backward\(\) called without"):
+def test_backward_before_forward_names_the_model():
+    with pytest.raises(BackwardError, match=r"^Sequential of 2 layers: backward\(\) called without"):
         Sequential(ReLU(), Affine(4, 3)).backward(np.zeros((1, 3), np.float32))

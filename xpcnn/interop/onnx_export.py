@@ -12,7 +12,7 @@ from xpcnn.errors import CheckpointError
 from xpcnn.files import replacing
 from xpcnn.geometry import Window
 from xpcnn.layers import Layer
-from xpcnn.layers.base import Shape
+from xpcnn.layers.shapes import Shape
 
 INSTALL = 'pip install "xpcnn[onnx]"'
 LARGEST = 2**31

@@ -12,7 +12,7 @@ from xpcnn.errors import CheckpointError
 from xpcnn.geometry import Padding
 from xpcnn.interop.torch_modules import modules, require_torch
 from xpcnn.layers import Layer
-from xpcnn.layers.base import Shape
+from xpcnn.layers.shapes import Shape
 from xpcnn.ops.pooling import pixel_count
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpcnn.errors import BackendError
+from xpcnn.kernels.fused import fused
 
 CHOICES = ("tuned", "pure", "reference")
 """All that is installed; without what an extra compiles; the textbook's ops."""
@@ -33,7 +34,9 @@ def load(backend: str, choice: str = "") -> dict[str, Callable[..., Any]]:
     if choice == "reference" or importlib.util.find_spec(name) is None:
         return {}
     substitutes: dict[str, Callable[..., Any]] = importlib.import_module(name).SUBSTITUTES
-    return substitutes | (_compiled()[0] if (backend, choice) == ("numpy", "tuned") else {})
+    substitutes = substitutes | (_compiled()[0] if (backend, choice) == ("numpy", "tuned") else {})
+    substitutes.update(fused(substitutes))
+    return substitutes
 
 
 def remark(backend: str) -> str:

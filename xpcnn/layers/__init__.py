@@ -3,13 +3,15 @@
 from xpcnn.layers.activation import ReLU, Sigmoid, Tanh
 from xpcnn.layers.affine import Affine
 from xpcnn.layers.auxiliary import Auxiliary
-from xpcnn.layers.base import Buffer, Layer, Parameter, no_grad
+from xpcnn.layers.base import Layer
 from xpcnn.layers.channels import ChannelScale, PadChannels
-from xpcnn.layers.containers import Parallel, Residual, Sequential
+from xpcnn.layers.containers import Parallel, Residual, Sequential, Sum
 from xpcnn.layers.conv import Conv
 from xpcnn.layers.dropout import Dropout
 from xpcnn.layers.normalization import BatchNorm, LocalResponseNorm
+from xpcnn.layers.parameter import Buffer, Parameter
 from xpcnn.layers.partial import PartialConv
+from xpcnn.layers.passes import no_grad, one_pass
 from xpcnn.layers.pooling import GlobalAveragePooling, Pooling
 from xpcnn.layers.radial import RadialBasis
 from xpcnn.layers.reshape import Flatten, Identity
@@ -39,6 +41,8 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "Sum",
     "Tanh",
     "no_grad",
+    "one_pass",
 ]

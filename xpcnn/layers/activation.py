@@ -3,6 +3,7 @@
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.layers.base import Layer
+from xpcnn.layers.shapes import same_shape
 
 
 class ReLU(Layer):
@@ -16,6 +17,8 @@ class ReLU(Layer):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         return ops.relu_backward(dy, *self.pop_saved())
 
+    output_shape = same_shape
+
 
 class Sigmoid(Layer):
     """1 / (1 + exp(-x))."""
@@ -28,6 +31,8 @@ class Sigmoid(Layer):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         return ops.sigmoid_backward(dy, *self.pop_saved())
 
+    output_shape = same_shape
+
 
 class Tanh(Layer):
     """The hyperbolic tangent."""
@@ -39,3 +44,5 @@ class Tanh(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         return ops.tanh_backward(dy, *self.pop_saved())
+
+    output_shape = same_shape

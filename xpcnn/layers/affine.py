@@ -6,7 +6,9 @@ from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
 from xpcnn.initializers import Initializer, he_normal
-from xpcnn.layers.base import Layer, Parameter, Shape, check_dtype
+from xpcnn.layers.base import Layer, check_dtype
+from xpcnn.layers.parameter import Parameter
+from xpcnn.layers.shapes import Shape
 from xpcnn.random import Seed
 
 
@@ -61,9 +63,9 @@ class Affine(Layer):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
         dx, dweight, dbias = ops.affine_backward(dy, x, self.weight.data, need_dx)
-        self.weight.grad[...] = dweight
+        self.weight.add_gradient(dweight)
         if self.bias is not None:
-            self.bias.grad[...] = dbias
+            self.bias.add_gradient(dbias)
         return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -5,8 +5,9 @@ from typing import Any
 
 from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
-from xpcnn.layers.base import Layer, Shape
+from xpcnn.layers.base import Layer
 from xpcnn.layers.containers import Container
+from xpcnn.layers.shapes import Shape
 
 
 class Auxiliary(Container):

@@ -1,90 +1,64 @@
 """What every layer is: forward, backward, parameters with gradients, and shapes known before any data."""
 
 import copy
-import inspect
+import reprlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self, TypeAlias
 
-from xpcnn.backend import Array, active_backend, check_array, to_device, to_host, xp
-from xpcnn.errors import BackendError, BackwardError, DtypeError
+from xpcnn.backend import Array, active_backend, check_array, to_device, to_host
+from xpcnn.errors import BackendError, BackwardError, CheckpointError, DtypeError
+from xpcnn.layers.parameter import Buffer, Parameter
+from xpcnn.layers.passes import Frames, checked, missing, recorded, under_way
+from xpcnn.layers.representation import shown_arguments, tree
+from xpcnn.layers.shapes import Shape, of_zeros, walk_of_zeros
 from xpcnn.layers.summary import Summary
+from xpcnn.layers.tree import dotted, found, replaced, resolve
 
-Shape: TypeAlias = tuple[int, ...]
+Inputs: TypeAlias = Any
+"""One array, or a tuple of them."""
 
-_saving = True
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside the ``with`` block layers save nothing for backward: for evaluation, in less memory."""
-    global _saving
-    former, _saving = _saving, False
-    try:
-        yield
-    finally:
-        _saving = former
-
-
-class Parameter:
-    """An array that training changes, and the gradient of the loss with respect to it.
-
-    `backward` writes into `grad` and never adds, so there is nothing to set to zero between steps.
-    """
-
-    __slots__ = ("_data", "grad")
-
-    def __init__(self, data: Any) -> None:
-        self.data = to_device(data)
-
-    @property
-    def data(self) -> Array:
-        """The values. Assigning an array of another shape or dtype begins a fresh gradient to match."""
-        return self._data
-
-    @data.setter
-    def data(self, data: Array) -> None:
-        grad = getattr(self, "grad", None)
-        if (
-            grad is None
-            or type(grad) is not type(data)
-            or (grad.shape, grad.dtype) != (data.shape, data.dtype)
-        ):
-            self.grad = xp.zeros_like(data)
-        self._data = data
-
-    def __repr__(self) -> str:
-        return f"Parameter{self.data.shape}"
-
-
-class Buffer:
-    """An array that belongs to a layer's state but is not trained, such as a running mean.
-
-    With ``persistent=False`` it is left out of weights files.
-    """
-
-    __slots__ = ("data", "persistent")
-
-    def __init__(self, data: Any, persistent: bool = True) -> None:
-        self.data, self.persistent = to_device(data), persistent
-
-    def __repr__(self) -> str:
-        return f"Buffer{self.data.shape}"
+INTERNAL = frozenset({"_stack", "_steps", "_shapes", "forward", "backward"})
+"""Attributes that hold no children, and that copies do not get; the last two are hooks of `xpcnn.tracing`."""
 
 
 class Layer:
     """One differentiable step: forward maps x to y, backward maps dL/dy to dL/dx.
 
-    Parameters are plain attributes; backward leaves dL/dtheta in each one's `grad`. A layer is called
-    like a function, ``y = layer(x)``, and then ``dx = layer.backward(dy)`` once: what forward saved is
-    freed as it is used. With ``need_dx=False`` backward may return None in place of dx.
+    A layer is called like a function, ``y = layer(x)``, and then ``dx = layer.backward(dy)`` once. To write one, define
+
+    * ``forward(self, x)``, which returns y and keeps what backward needs by ``save_for_backward(...)``;
+    * ``backward(self, dy, need_dx=True)``, which takes it by ``pop_saved()``, gives each parameter its gradient by
+      ``parameter.add_gradient(...)``, and returns dL/dx. With ``need_dx=False`` it may return None.
+
+    Parameters (`Parameter`), buffers (`Buffer`) and layers inside are found wherever they are kept: in attributes,
+    lists, tuples and dictionaries. x may be a tuple of arrays; backward then returns as many.
+    `xpcnn.check_layer` tells whether a layer keeps the whole contract.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Double(Layer):
+    ...     def forward(self, x):
+    ...         return 2 * x
+    ...
+    ...     def backward(self, dy, need_dx=True):
+    ...         return 2 * dy
+    >>> layer = Double()
+    >>> layer(np.ones(2)), layer.backward(np.ones(2)), layer
+    (array([2., 2.]), array([2., 2.]), Double())
     """
 
     training = True
-    _saved: tuple[Any, ...] | None = None
 
-    def __call__(self, x: Array) -> Array:
-        """Check that x lives where the model does, then run forward.
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let the layer's forward and backward keep track of passes; see `xpcnn.layers.passes`."""
+        super().__init_subclass__(**options)
+        for name, wrapped in (("forward", recorded), ("backward", checked)):
+            if name in vars(cls):
+                setattr(cls, name, wrapped(vars(cls)[name]))
+
+    def __call__(self, x: Inputs) -> Any:
+        """Check that x is where the model is, then run forward. The outermost call begins a pass.
 
         Raises
         ------
@@ -93,43 +67,52 @@ class Layer:
         ShapeError, DtypeError
             If a layer cannot take x; the message names the layer and the fix.
         """
-        check_array(x, self)
-        self._check_parameters()
+        if under_way() is None:
+            for array in x if isinstance(x, tuple) else (x,):
+                check_array(array, self)
+            self._check_parameters()
         return self.forward(x)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Inputs) -> Any:
         """Return y, saving for backward what it needs."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
-        """Return dL/dx from dL/dy, and write dL/dtheta into the gradients.
+    def backward(self, dy: Any, need_dx: bool = True) -> Any:
+        """Return dL/dx from dL/dy, and add dL/dtheta to the gradients.
 
         Raises
         ------
         BackwardError
             If there was no forward() before, or one inside no_grad().
+        ShapeError, DtypeError
+            If dy has not the shape and the dtype of y.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward()")
 
     def save_for_backward(self, *values: Any) -> None:
-        """Keep values for the next backward(); inside no_grad() keep nothing."""
-        self._saved = values if _saving else None
+        """Keep values for the matching backward(); inside no_grad() keep nothing. Call it in forward()."""
+        if self._frames.stack:
+            self._frames.stack[-1].saved.append(values)
 
     def pop_saved(self) -> tuple[Any, ...]:
-        """Return what forward saved and forget it, so activations are freed as backpropagation proceeds."""
-        if self._saved is None:
-            raise BackwardError(
-                f"{self}: backward() called without a matching forward(); "
-                "call the layer on x first, once for each backward(), outside of no_grad()"
-            )
-        values, self._saved = self._saved, None
-        return values
+        """Return what forward saved last and forget it, so activations are freed as backpropagation proceeds."""
+        if not self._frames.stack or not self._frames.stack[-1].saved:
+            raise BackwardError(missing(self))
+        return self._frames.stack[-1].saved.pop()
 
-    # ---- shapes: integers only --------------------------------------------------------------------
+    @property
+    def _frames(self) -> Frames:
+        frames: Frames = vars(self).get("_stack") or vars(self).setdefault("_stack", Frames())
+        return frames
+
+    # ---- shapes ------------------------------------------------------------------------------------
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of y for one sample, without the batch axis: ``(C, H, W)`` -> ``(O, OH, OW)``."""
-        return input_shape
+        """Return the shape of y for one sample, without the batch axis: ``(C, H, W)`` -> ``(O, OH, OW)``.
+
+        A layer may say it in integers. Where it does not, the shape is that of one pass of zeros on the host.
+        """
+        return of_zeros(self, input_shape)
 
     def multiply_adds(self, input_shape: Shape) -> int:
         """Return the multiplications (each with an addition) of forward, for one sample."""
@@ -138,8 +121,11 @@ class Layer:
         )
 
     def walk(self, input_shape: Shape, name: str = "") -> Iterator[tuple[str, "Layer", Shape]]:
-        """Yield (dotted name, layer, input shape) for every layer that is not a container, in forward order."""
-        yield name, self, input_shape
+        """Yield (dotted name, layer, input shape) for every layer that holds no others, in forward order."""
+        if next(self.children(), None) is None:
+            yield name, self, input_shape
+        else:
+            yield from walk_of_zeros(self, input_shape, name)
 
     def summary(self, input_shape: Shape, depth: int | None = None) -> Summary:
         """Return a table of output shapes, parameters and multiply-adds for one sample of `input_shape`.
@@ -151,17 +137,33 @@ class Layer:
     # ---- parameters, buffers, layers within layers --------------------------------------------------
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
-        """Yield (name, layer) for the layers directly inside this one."""
-        return ((name, value) for name, value in vars(self).items() if isinstance(value, Layer))
+        """Yield (name, layer) for the layers directly inside this one; one kept in a list is ``blocks.0``."""
+        for name, value in vars(self).items():
+            if name not in INTERNAL:
+                yield from found(name, value, Layer)
 
     def named_layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
-        """Yield (dotted name, layer) for this layer and all inside it, in a fixed order."""
+        """Yield (dotted name, layer) for this layer and all inside it, each once, in a fixed order."""
+        return self._below(prefix, set(), steps=False)
+
+    def named_steps(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
+        """Yield what `named_layers` does, with fused layers in place of those that they compute."""
+        return self._below(prefix, set(), steps=True)
+
+    def step_children(self) -> Iterator[tuple[str, "Layer"]]:
+        """Yield (name, layer) for what this layer runs: its children, where none are fused."""
+        return self.children()
+
+    def _below(self, prefix: str, seen: set[int], steps: bool) -> Iterator[tuple[str, "Layer"]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
         yield prefix, self
-        for name, child in self.children():
-            yield from child.named_layers(_dotted(prefix, name))
+        for name, child in self.step_children() if steps else self.children():
+            yield from child._below(dotted(prefix, name), seen, steps)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield (dotted name, parameter), in a fixed order."""
+        """Yield (dotted name, parameter), in a fixed order; a shared one once, under its first name."""
         return self._named(Parameter)
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
@@ -172,11 +174,48 @@ class Layer:
         """Return all parameters, for an optimizer."""
         return [parameter for _, parameter in self.named_parameters()]
 
-    def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
+    def _named(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
         for prefix, layer in self.named_layers():
-            for name, value in vars(layer).items():
-                if isinstance(value, kind):
-                    yield _dotted(prefix, name), value
+            for name, value in list(vars(layer).items()):
+                for inner, array in found(name, value, kind):
+                    if id(array) not in seen:
+                        seen.add(id(array))
+                        yield dotted(prefix, inner), array
+
+    def __getitem__(self, name: Any) -> Any:
+        """Return the layer of a dotted name; names of containers in between may be left out."""
+        layers = dict(self.named_layers())
+        return layers[resolve(name, layers, self)]
+
+    def __setitem__(self, name: Any, layer: "Layer") -> None:
+        """Put another layer in the place of the one of this name."""
+        if not isinstance(layer, Layer):
+            raise DtypeError(
+                f"{self}: expected a layer for {name!r}, got {layer!r:.60}; pass Affine(...), say"
+            )
+        path = resolve(name, dict(self.named_layers()), self)
+        for own, child in self.children():
+            if path == own:
+                self._replace_child(own, layer)
+            elif path.startswith(f"{own}."):
+                child[path[len(own) + 1 :]] = layer
+            else:
+                continue
+            return
+
+    def _replace_child(self, name: str, layer: "Layer") -> None:
+        attribute, *path = name.split(".")
+        setattr(self, attribute, replaced(getattr(self, attribute), path, layer))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self).get(name)
+        if isinstance(held, (Parameter, Buffer)) and hasattr(value, "shape") and hasattr(value, "dtype"):
+            raise DtypeError(
+                f"{self}: {name} is a {type(held).__name__}, got an array; write into it: "
+                f"layer.{name}.data[...] = array"
+            )
+        super().__setattr__(name, value)
 
     def train(self, training: bool = True) -> Self:
         """Let this layer and all inside it behave as in training; return the layer."""
@@ -187,6 +226,26 @@ class Layer:
     def eval(self) -> Self:
         """Let this layer and all inside it behave as in evaluation: no dropout, running statistics."""
         return self.train(False)
+
+    def freeze(self) -> Self:
+        """Keep all parameters inside as they are: backward and optimizers leave them alone. Return the layer.
+
+        Running statistics are no parameters: call ``layer.eval()`` as well to hold those of `BatchNorm`.
+        """
+        for parameter in self.parameters():
+            parameter.trainable = False
+        return self
+
+    def unfreeze(self) -> Self:
+        """Let all parameters inside be trained again; return the layer."""
+        for parameter in self.parameters():
+            parameter.trainable = True
+        return self
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero; for loops without an optimizer, whose step() ends the sum of gradients."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
 
     def astype(self, dtype: Any) -> Self:
         """Convert parameters and floating buffers to a dtype, in place; return the layer.
@@ -208,6 +267,27 @@ class Layer:
         """Return a layer of equal values that shares nothing with this one."""
         return copy.deepcopy(self)
 
+    def extra_state(self) -> dict[str, Any]:
+        """Return what a training needs to go on beside parameters and buffers, as JSON can hold it: a key, say."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take what `extra_state` returned.
+
+        Raises
+        ------
+        CheckpointError
+            For something that this layer has not.
+        """
+        if state:
+            raise CheckpointError(
+                f"{self}: has no extra state, got {', '.join(state)}; define load_extra_state()"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but what a pass has left."""
+        return {name: value for name, value in vars(self).items() if name not in INTERNAL}
+
     def _arrays(self) -> Iterator[Parameter | Buffer]:
         for kind in (Parameter, Buffer):
             yield from (value for _, value in self._named(kind))
@@ -224,26 +304,16 @@ class Layer:
 
     # ---- how a layer shows itself ---------------------------------------------------------------------
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
-        """The call that made the layer: required arguments, and those that differ from their default."""
-        shown = []
-        for name, argument in inspect.signature(type(self)).parameters.items():
-            if name not in ("rng", "initializer"):
-                value = getattr(self, name)
-                if name == "bias":
-                    value = value is not None
-                if argument.default is argument.empty:
-                    shown.append(repr(value))
-                elif value != argument.default:
-                    shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+        """The call that made the layer: required arguments, and those that differ from their default; layers inside."""
+        inside = [(name, repr(child)) for name, child in self.children()]
+        return tree(type(self).__name__, shown_arguments(self), inside)
 
     def __str__(self) -> str:
-        return repr(self)
-
-
-def _dotted(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
+        """One line, for messages."""
+        inside = sum(1 for _ in self.named_layers()) - 1
+        return f"{type(self).__name__} of {inside} layers" if inside else " ".join(repr(self).split())
 
 
 def check_dtype(x: Array, parameter: Parameter, who: Layer) -> None:
@@ -251,9 +321,9 @@ def check_dtype(x: Array, parameter: Parameter, who: Layer) -> None:
     wanted = parameter.data.dtype
     if x.dtype == wanted:
         return
-    mend = f"pass x.astype({wanted.name!r})"
+    fix = f"pass x.astype({wanted.name!r})"
     if x.dtype.kind == "u":
-        mend += " / 255 for 8-bit images"
+        fix += " / 255 for 8-bit images"
     elif x.dtype.kind == "f":
-        mend += f", or convert the model: model.astype({x.dtype.name!r})"
-    raise DtypeError(f"{who}: expected {wanted.name} like its weight, got {x.dtype.name}; {mend}")
+        fix += f", or convert the model: model.astype({x.dtype.name!r})"
+    raise DtypeError(f"{who}: expected {wanted.name} like its weight, got {x.dtype.name}; {fix}")

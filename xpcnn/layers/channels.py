@@ -7,7 +7,9 @@ import numpy as np
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
-from xpcnn.layers.base import Layer, Parameter, Shape, check_dtype
+from xpcnn.layers.base import Layer, check_dtype
+from xpcnn.layers.parameter import Parameter
+from xpcnn.layers.shapes import Shape
 
 
 class ChannelScale(Layer):
@@ -49,9 +51,9 @@ class ChannelScale(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
-        dx, self.weight.grad[...], self.bias.grad[...] = ops.channel_scale_backward(
-            dy, x, self.weight.data, need_dx
-        )
+        dx, dweight, dbias = ops.channel_scale_backward(dy, x, self.weight.data, need_dx)
+        self.weight.add_gradient(dweight)
+        self.bias.add_gradient(dbias)
         return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:

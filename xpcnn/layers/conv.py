@@ -8,7 +8,9 @@ from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
 from xpcnn.geometry import Pair, Rounding, Window
 from xpcnn.initializers import Initializer, he_normal
-from xpcnn.layers.base import Layer, Parameter, Shape, check_dtype
+from xpcnn.layers.base import Layer, check_dtype
+from xpcnn.layers.parameter import Parameter
+from xpcnn.layers.shapes import Shape
 from xpcnn.random import Seed
 
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -117,9 +119,9 @@ class Conv(Layer):
         )
         if self.flip_kernel:
             dweight = dweight[:, :, ::-1, ::-1]
-        self.weight.grad[...] = dweight.transpose(TO_HWIO) if self.data_format == "NHWC" else dweight
+        self.weight.add_gradient(dweight.transpose(TO_HWIO) if self.data_format == "NHWC" else dweight)
         if self.bias is not None:
-            self.bias.grad[...] = dbias
+            self.bias.add_gradient(dbias)
         return None if dx is None else self._from_nchw(dx)
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -1,13 +1,16 @@
 """Dropout."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
 from xpcnn.errors import HyperparameterError
-from xpcnn.layers.base import Buffer, Layer
+from xpcnn.layers.base import Layer
+from xpcnn.layers.parameter import Buffer
+from xpcnn.layers.shapes import same_shape
 from xpcnn.random import Seed, draw_key
 
 
@@ -55,6 +58,14 @@ class Dropout(Layer):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (keep,) = self.pop_saved()
         return dy if keep is None else self._apply(keep, dy)
+
+    output_shape = same_shape
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"key": self.key}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        self.key = int(state["key"])
 
     def _apply(self, keep: Array, x: Array) -> Array:
         return x * keep * (1 / (1 - self.p))

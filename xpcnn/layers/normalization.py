@@ -7,7 +7,9 @@ import numpy as np
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
-from xpcnn.layers.base import Buffer, Layer, Parameter, Shape, check_dtype
+from xpcnn.layers.base import Layer, check_dtype
+from xpcnn.layers.parameter import Buffer, Parameter
+from xpcnn.layers.shapes import Shape, same_shape
 
 
 class BatchNorm(Layer):
@@ -59,9 +61,11 @@ class BatchNorm(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         x, mean, variance, of_batch = self.pop_saved()
-        dx, self.weight.grad[...], self.bias.grad[...] = ops.batch_norm_backward(
+        dx, dweight, dbias = ops.batch_norm_backward(
             dy, x, self.weight.data, mean, variance, self.eps, of_batch
         )
+        self.weight.add_gradient(dweight)
+        self.bias.add_gradient(dbias)
         return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -134,6 +138,8 @@ class LocalResponseNorm(Layer):
         if not need_dx:
             return None
         return ops.local_response_norm_backward(dy, x, scale, self.size, self.alpha, self.beta)
+
+    output_shape = same_shape
 
     def multiply_adds(self, input_shape: Shape) -> int:
         return self.size * math.prod(input_shape)

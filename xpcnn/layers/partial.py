@@ -9,8 +9,10 @@ from xpcnn.backend import Array, xp
 from xpcnn.errors import ShapeError
 from xpcnn.geometry import Pair, Window
 from xpcnn.initializers import Initializer, he_normal
-from xpcnn.layers.base import Buffer, Layer, Parameter, Shape, check_dtype
+from xpcnn.layers.base import Layer, check_dtype
+from xpcnn.layers.parameter import Buffer, Parameter
 from xpcnn.layers.pooling import check_images, image_shape
+from xpcnn.layers.shapes import Shape
 from xpcnn.random import Seed
 
 
@@ -94,10 +96,9 @@ class PartialConv(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
-        dx, dfilters, self.bias.grad[...] = ops.conv_backward(
-            dy, x, self.filters(), self.window, need_dx=need_dx
-        )
-        self.weight.grad[...] = dfilters[tuple(self.places.data)]
+        dx, dfilters, dbias = ops.conv_backward(dy, x, self.filters(), self.window, need_dx=need_dx)
+        self.weight.add_gradient(dfilters[tuple(self.places.data)])
+        self.bias.add_gradient(dbias)
         return dx
 
     def filters(self) -> Array:

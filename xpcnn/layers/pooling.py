@@ -6,7 +6,8 @@ from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import DtypeError, ShapeError
 from xpcnn.geometry import Pair, Rounding, Window
-from xpcnn.layers.base import Layer, Shape
+from xpcnn.layers.base import Layer
+from xpcnn.layers.shapes import Shape
 
 
 class Pooling(Layer):
@@ -66,15 +67,19 @@ class Pooling(Layer):
                     )
 
     def forward(self, x: Array) -> Array:
-        check_images(x, self)
-        H, W = x.shape[2:]
-        self.window.output_size(H, W, self)
+        self.check(x)
         if self.mode == "average":
             self.save_for_backward(x.shape[2:], None)
             return ops.average_pool(x, self.window, self.count_include_pad)
         y, winner = ops.max_pool(x, self.window)
         self.save_for_backward(x.shape[2:], winner)
         return y
+
+    def check(self, x: Array) -> None:
+        """Raise unless x is a batch of images that the window fits into."""
+        check_images(x, self)
+        H, W = x.shape[2:]
+        self.window.output_size(H, W, self)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         image_size, winner = self.pop_saved()

@@ -7,7 +7,9 @@ import numpy as np
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import DtypeError, ShapeError
-from xpcnn.layers.base import Buffer, Layer, Shape
+from xpcnn.layers.base import Layer
+from xpcnn.layers.parameter import Buffer
+from xpcnn.layers.shapes import Shape
 from xpcnn.random import Seed, default_rng
 
 

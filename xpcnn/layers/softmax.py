@@ -3,6 +3,7 @@
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.layers.base import Layer
+from xpcnn.layers.shapes import same_shape
 
 
 class Softmax(Layer):
@@ -22,3 +23,5 @@ class Softmax(Layer):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (y,) = self.pop_saved()
         return ops.softmax_backward(dy, y, self.axis)
+
+    output_shape = same_shape

@@ -5,6 +5,7 @@ from xpcnn.ops.affine import affine, affine_backward
 from xpcnn.ops.channels import channel_scale, channel_scale_backward, pad_channels
 from xpcnn.ops.conv import conv, conv_backward
 from xpcnn.ops.dropout import keep_mask
+from xpcnn.ops.fused import relu_max_pool, relu_max_pool_backward
 from xpcnn.ops.normalization import (
     batch_norm,
     batch_norm_backward,
@@ -51,6 +52,8 @@ __all__ = [
     "radial_basis_backward",
     "relu",
     "relu_backward",
+    "relu_max_pool",
+    "relu_max_pool_backward",
     "sgd_update",
     "sigmoid",
     "sigmoid_backward",

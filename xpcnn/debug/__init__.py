@@ -1,0 +1,5 @@
+"""Is it right? Checks of a layer, of a gradient and of two backends."""
+
+from xpcnn.debug.check_layer import CHECKS, check_layer
+
+__all__ = ["CHECKS", "check_layer"]

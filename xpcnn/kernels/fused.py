@@ -1,0 +1,21 @@
+"""Substitutes for fused ops, made of a backend's own substitutes for their parts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from xpcnn.geometry import Window
+
+Substitutes = dict[str, Callable[..., Any]]
+
+
+def fused(parts: Substitutes) -> Substitutes:
+    """Return the fused ops that a backend's substitutes can make; they look their parts up when they are called."""
+    if not {"max_pool", "relu"} <= parts.keys():
+        return {}
+
+    def relu_max_pool(x: Any, window: Window) -> tuple[Any, Any]:
+        """Substitute for `xpcnn.ops.relu_max_pool`: the maximum first, so that ReLU has fewer pixels to do."""
+        y, winner = parts["max_pool"](x, window)
+        return parts["relu"](y), winner
+
+    return {"relu_max_pool": relu_max_pool}

@@ -1,0 +1,205 @@
+"""One call of a model is one pass: what each forward saves for its backward, and for how long.
+
+Every forward of a layer leaves a `Frame` on that layer's stack, and the matching backward takes it off again. So a
+layer may be used in several places of a pass: backward meets its frames in reverse order. The next pass forgets what
+an unfinished one has left, so memory does not grow.
+"""
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from xpcnn.errors import BackwardError, DtypeError, ShapeError
+
+
+class Pass:
+    """A pass: an identity, and the thread that began it."""
+
+    __slots__ = ("thread",)
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+
+_forward: ContextVar[Pass | None] = ContextVar("xpcnn pass under way", default=None)
+_backward: ContextVar[Pass | None] = ContextVar("xpcnn pass that backward is in", default=None)
+_saving: ContextVar[bool] = ContextVar("xpcnn saving for backward", default=True)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Inside the ``with`` block layers save nothing for backward: for evaluation, in less memory.
+
+    It holds for this thread and this asyncio task alone.
+    """
+    token = _saving.set(False)
+    try:
+        yield
+    finally:
+        _saving.reset(token)
+
+
+@contextmanager
+def one_pass() -> Iterator[None]:
+    """Make all calls inside the ``with`` block one pass, so that one model can be called several times before backward.
+
+    Call `backward` once for each call, in reverse order.
+
+    Examples
+    --------
+    >>> from xpcnn.backend import xp
+    >>> from xpcnn.layers import Affine
+    >>> branch, left, right = Affine(4, 2), xp.ones((3, 4), "f"), xp.zeros((3, 4), "f")
+    >>> with one_pass():
+    ...     difference = branch(left) - branch(right)
+    >>> for dy in (-difference, difference):  # of the right one, then of the left one
+    ...     dx = branch.backward(dy)
+    """
+    token = _forward.set(under_way() or Pass())
+    try:
+        yield
+    finally:
+        _forward.reset(token)
+
+
+def under_way() -> Pass | None:
+    """Return the pass that this context is in, if it is in one: of a forward, or of a backward that computes again."""
+    return _forward.get() or _backward.get()
+
+
+class Output(NamedTuple):
+    """What is known of an output when its gradient comes."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+class Frame:
+    """What one forward has left for its backward."""
+
+    __slots__ = ("outputs", "saved")
+
+    def __init__(self) -> None:
+        self.saved: list[tuple[Any, ...]] = []
+        self.outputs: Output | list[Output | None] | None = None
+
+
+class Frames:
+    """The stack of a layer, and the pass that it belongs to."""
+
+    __slots__ = ("of", "stack")
+
+    def __init__(self) -> None:
+        self.of: Pass | None = None
+        self.stack: list[Frame] = []
+
+    def push(self) -> Frame | None:
+        """Begin a frame in the pass under way; inside no_grad() forget what this thread has left, and return None."""
+        current = under_way()
+        if not _saving.get():
+            if self.stack and (self.of is None or self.of.thread == threading.get_ident()):
+                self.stack.clear()
+            return None
+        if self.of is not current:
+            self.of, self.stack = current, []
+        frame = Frame()
+        self.stack.append(frame)
+        return frame
+
+
+def recorded(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a layer's forward: it opens a frame, and notes the shape of y in it."""
+
+    @functools.wraps(forward)
+    def wrapper(self: Any, *inputs: Any, **options: Any) -> Any:
+        if type(self).forward is not wrapper:  # a subclass calls it through super()
+            return forward(self, *inputs, **options)
+        token = _forward.set(Pass()) if under_way() is None else None
+        try:
+            frame = self._frames.push()
+            y = forward(self, *inputs, **options)
+            if frame is not None:
+                frame.outputs = [_output(part) for part in y] if isinstance(y, (list, tuple)) else _output(y)
+            return y
+        finally:
+            if token is not None:
+                _forward.reset(token)
+
+    return wrapper
+
+
+def checked(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a layer's backward: it takes the frame of the matching forward, and dy must have the shape of y.
+
+    A backward that has no argument `need_dx` is called without it.
+    """
+    arguments = inspect.signature(backward).parameters
+    optional = "need_dx" in arguments or any(p.kind is p.VAR_KEYWORD for p in arguments.values())
+
+    @functools.wraps(backward)
+    def wrapper(self: Any, dy: Any, need_dx: bool = True) -> Any:
+        wanted = (dy, need_dx) if optional else (dy,)
+        if type(self).backward is not wrapper:  # a subclass calls it through super()
+            return backward(self, *wanted)
+        frames, outer = self._frames, _backward.get()
+        if not frames.stack:
+            raise BackwardError(missing(self))
+        if outer is not None and frames.of is not outer:
+            raise BackwardError(
+                f"{self}: its last forward() was not part of the call whose backward() is under way; "
+                "call the model again before backward(), or put all calls into: with one_pass()"
+            )
+        frame = frames.stack[-1]
+        _check(dy, frame.outputs, self)
+        token = _backward.set(frames.of) if outer is None else None
+        try:
+            dx = backward(self, *wanted)
+        finally:
+            if token is not None:
+                _backward.reset(token)
+        if frames.stack and frames.stack[-1] is frame:
+            frames.stack.pop()
+        return dx
+
+    return wrapper
+
+
+def missing(who: object) -> str:
+    """Say that backward() has no forward() to belong to."""
+    return (
+        f"{who}: backward() called without a matching forward(); call the layer on x first, once for each backward(), "
+        "outside of no_grad()"
+    )
+
+
+def _output(y: Any) -> Output | None:
+    return Output(tuple(y.shape), y.dtype) if hasattr(y, "shape") and hasattr(y, "dtype") else None
+
+
+def _check(dy: Any, outputs: Output | list[Output | None] | None, who: object) -> None:
+    """Raise unless dy has the shape and the dtype of y: another one gives a wrong gradient, or none."""
+    if isinstance(outputs, list):
+        if not isinstance(dy, (list, tuple)) or len(dy) != len(outputs):
+            count = len(dy) if isinstance(dy, (list, tuple)) else 1
+            raise ShapeError(
+                f"{who}: expected {len(outputs)} gradients, one for each output, got {count}; pass a list of them"
+            )
+        for part, output in zip(dy, outputs, strict=True):
+            _check(part, output, who)
+        return
+    if outputs is None:
+        return
+    if getattr(dy, "shape", None) != outputs.shape:
+        raise ShapeError(
+            f"{who}: expected dy of {outputs.shape}, the shape of y, got {getattr(dy, 'shape', type(dy).__name__)}; "
+            "pass the gradient of the loss with respect to this output"
+        )
+    if dy.dtype != outputs.dtype:
+        raise DtypeError(
+            f"{who}: expected dy of {outputs.dtype}, the dtype of y, got {dy.dtype}; "
+            f"pass dy.astype({str(outputs.dtype)!r})"
+        )

@@ -1,0 +1,99 @@
+"""How a layer is written down: the call that made it. Whatever a user's layer holds, this raises nothing."""
+
+import inspect
+import textwrap
+from typing import Any
+
+LONGEST = 60
+"""Characters of a value."""
+
+UNKNOWN = object()
+
+
+def shown_arguments(layer: Any) -> list[str]:
+    """Return the arguments of a layer's constructor, as far as it keeps them as attributes of the same names.
+
+    Required arguments come first and without their names; of the others those that differ from their default. One
+    that the layer does not keep is ``...``; layers are left out, since `tree` shows them.
+    """
+    try:
+        arguments = list(inspect.signature(type(layer)).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    shown: list[str] = []
+    by_name = False
+    for argument in arguments:
+        if argument.name in ("rng", "initializer") or argument.kind in (
+            argument.VAR_POSITIONAL,
+            argument.VAR_KEYWORD,
+        ):
+            continue
+        value = _attribute(layer, argument.name)
+        required = argument.default is argument.empty
+        if isinstance(argument.default, bool) and value is not UNKNOWN:
+            value = _truth(value)
+        if value is UNKNOWN:
+            if required and not shown:
+                shown.append("...")
+            by_name = True
+        elif _holds_layers(value):
+            by_name = True
+        elif required and not by_name:
+            shown.append(_written(value))
+        elif required or not _equal(value, argument.default):
+            shown.append(f"{argument.name}={_written(value)}")
+    return shown
+
+
+def tree(name: str, arguments: list[str], inside: list[tuple[str, str]]) -> str:
+    """Return ``Name(arguments)``, with the layers inside on lines of their own.
+
+    >>> print(tree("Block", ["8"], [("conv", "Conv(8, 8, 3)"), ("0", "ReLU()")]))
+    Block(
+        8,
+        conv=Conv(8, 8, 3),
+        ReLU(),
+    )
+    """
+    if not inside:
+        return f"{name}({', '.join(arguments)})"
+    lines = [*arguments, *(child if key.isdecimal() else f"{key}={child}" for key, child in inside)]
+    text = "".join(f"{line},\n" for line in lines)
+    return f"{name}(\n{textwrap.indent(text, '    ')})"
+
+
+def _attribute(layer: Any, name: str) -> Any:
+    try:
+        return getattr(layer, name)
+    except Exception:  # it has none of this name, or a property that fails
+        return UNKNOWN
+
+
+def _truth(value: Any) -> Any:
+    """Return a flag as it is, and for what a flag has made, such as a bias, whether it is there."""
+    return value if isinstance(value, bool) else value is not None
+
+
+def _holds_layers(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return hasattr(value, "named_layers") or (
+        isinstance(value, (list, tuple)) and any(_holds_layers(item) for item in value)
+    )
+
+
+def _equal(value: Any, default: Any) -> bool:
+    try:
+        return bool(value is default or value == default)
+    except Exception:  # an array
+        return False
+
+
+def _written(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"<array of {tuple(value.shape)}>"
+    try:
+        text = repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= LONGEST or isinstance(value, tuple) else f"{text[:LONGEST]}..."
