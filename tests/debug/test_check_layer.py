@@ -233,7 +233,7 @@ def test_a_part_that_was_called_alone_does_not_pass_for_the_model_s():
     x = np.ones((2, 3), np.float32)
     y = model(x)
     model[0](2 * x)
-    with pytest.raises(BackwardError, match="its last forward.* was not part of the call whose backward"):
+    with pytest.raises(BackwardError, match=r"its last forward.* was not part of the call whose backward"):
         model.backward(y)
 
 

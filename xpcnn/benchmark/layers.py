@@ -32,14 +32,30 @@ class Place(NamedTuple):
 def places(training: OwnTraining, input_shape: tuple[int, ...], batch_size: int) -> list[Place]:
     """Return a place for every layer that is no container, in forward order, and one for the loss.
 
+    Layers that are computed as one step are one place, as `Sequential.plan` names them.
+
     Operations are counted as `phases.operations` counts them.
     """
     rows: list[Place] = []
+    steps = {single: name for name, _ in training.model.named_steps() for single in _singles(name)}
     for name, layer, shape in training.model.walk(input_shape):
-        count = 2 * batch_size * layer.multiply_adds(shape)
-        back = count if not rows else 2 * count  # nobody reads the first layer's dx
-        rows.append(Place(name, type(layer).__name__, layer.output_shape(shape), count, back))
+        count, kind = 2 * batch_size * layer.multiply_adds(shape), type(layer).__name__
+        back = count if not rows else 2 * count  # dx of the first layer is not needed
+        if rows and rows[-1].name == steps[name]:
+            last = rows.pop()
+            kind, count, back = f"{last.kind}+{kind}", last.forward + count, last.backward + back
+        rows.append(Place(steps[name], kind, layer.output_shape(shape), count, back))
     return [*rows, Place(LOSS, "", (), 0, 0)]
+
+
+def _singles(name: str) -> list[str]:
+    """Return the names of the layers that a step computes.
+
+    >>> _singles("features.1+2")
+    ['features.1', 'features.2']
+    """
+    before, dot, both = name.rpartition(".")
+    return [before + dot + single for single in both.split("+")]
 
 
 def time_layers(
