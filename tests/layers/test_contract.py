@@ -9,16 +9,21 @@ from strategies import distinct, upload
 import xpcnn.layers
 from xpcnn.debug.check_layer import CHECKS, check_backends
 from xpcnn.layers import (
+    GELU,
     Affine,
     Auxiliary,
     BatchNorm,
     ChannelScale,
     Conv,
+    ConvTranspose,
     Dropout,
     Flatten,
     GlobalAveragePooling,
+    GlobalMaxPooling,
+    GroupNorm,
     Identity,
     Layer,
+    LayerNorm,
     LocalResponseNorm,
     PadChannels,
     Parallel,
@@ -29,9 +34,11 @@ from xpcnn.layers import (
     Residual,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
     Sum,
     Tanh,
+    Upsample,
 )
 
 IMAGES = (2, 4, 6, 5)
@@ -47,11 +54,19 @@ EXAMPLES = [  # (a function that makes the layer, the shape of an input)
     (lambda: Conv(4, 6, (3, 2), **ODD, groups=2, rng=0), IMAGES),
     (lambda: Conv(5, 4, 3, 2, "same", bias=False, data_format="NHWC", rng=0), IMAGES),
     (lambda: Conv(4, 4, 2, 3, flip_kernel=True, groups=4, rounding="ceil", rng=0), IMAGES),
+    (lambda: ConvTranspose(4, 3, 3, 2, 1, 1, rng=0), IMAGES),
+    (lambda: ConvTranspose(4, 6, (3, 2), (1, 3), (1, 0), (0, 2), dilation=(2, 1), groups=2, bias=False, rng=0), IMAGES),
     (lambda: Dropout(rng=0), (6, 5)),
     (lambda: Dropout(0.2, rng=0), IMAGES),
     (lambda: Flatten(), IMAGES),
+    (lambda: GELU(), IMAGES),
     (lambda: GlobalAveragePooling(), IMAGES),
+    (lambda: GlobalMaxPooling(), IMAGES),
+    (lambda: GroupNorm(2, 4), IMAGES),
+    (lambda: GroupNorm(1, 5, eps=1e-3), (3, 5)),
     (lambda: Identity(), (3, 2)),
+    (lambda: LayerNorm(5), (4, 3, 5)),
+    (lambda: LayerNorm((6, 5), eps=1e-3), IMAGES),
     (lambda: LocalResponseNorm(3, alpha=0.5, k=2.0), IMAGES),
     (lambda: LocalResponseNorm(2, beta=0.5), (3, 4)),
     (lambda: PadChannels(3), IMAGES),
@@ -69,11 +84,14 @@ EXAMPLES = [  # (a function that makes the layer, the shape of an input)
     (lambda: Sequential(), (3, 2)),
     (lambda: Sequential(Conv(4, 3, 3, rng=0), BatchNorm(3), Tanh(), Flatten(), Affine(36, 2, rng=0)), IMAGES),
     (lambda: Sequential(Dropout(0.5, rng=0), Affine(5, 3, rng=0), Dropout(0.1, rng=1)), (4, 5)),
+    (lambda: SiLU(), (3, 4)),
     (lambda: Sigmoid(), (3, 4)),
     (lambda: Softmax(), (3, 4)),
     (lambda: Softmax(axis=1), IMAGES),
     (lambda: Sum(Conv(4, 2, 3, padding=1, rng=0), Conv(4, 2, 1, rng=1)), IMAGES),
     (lambda: Tanh(), (3, 4)),
+    (lambda: Upsample(2), IMAGES),
+    (lambda: Upsample((3, 2), "bilinear"), IMAGES),
 ]  # fmt: skip
 
 every_layer = pytest.mark.parametrize(
@@ -184,7 +202,7 @@ def test_hyperparameters_of_numpy_promote_nothing(backend, make, shape):
         if isinstance(getattr(layer, name, None), float)
     }
     if settings:
-        required = {"channels", "size"} & set(inspect.signature(type(layer)).parameters)
+        required = {"channels", "groups", "shape", "size"} & set(inspect.signature(type(layer)).parameters)
         layer = type(layer)(**settings, **{name: getattr(layer, name) for name in required})
         assert layer(inputs(shape)).dtype == "float32"
         assert layer.backward(outputs(layer, shape)).dtype == "float32"

@@ -7,28 +7,37 @@ from xpcnn.layers.base import Layer
 from xpcnn.layers.channels import ChannelScale, PadChannels
 from xpcnn.layers.containers import Parallel, Residual, Sequential, Sum
 from xpcnn.layers.conv import Conv
+from xpcnn.layers.conv_transpose import ConvTranspose
 from xpcnn.layers.dropout import Dropout
 from xpcnn.layers.normalization import BatchNorm, LocalResponseNorm
 from xpcnn.layers.parameter import Buffer, Parameter
 from xpcnn.layers.partial import PartialConv
 from xpcnn.layers.passes import no_grad, one_pass
-from xpcnn.layers.pooling import GlobalAveragePooling, Pooling
+from xpcnn.layers.pooling import GlobalAveragePooling, GlobalMaxPooling, Pooling
 from xpcnn.layers.radial import RadialBasis
 from xpcnn.layers.reshape import Flatten, Identity
+from xpcnn.layers.sample_norm import GroupNorm, LayerNorm
+from xpcnn.layers.smooth import GELU, SiLU
 from xpcnn.layers.softmax import Softmax
+from xpcnn.layers.upsample import Upsample
 
 __all__ = [
+    "GELU",
     "Affine",
     "Auxiliary",
     "BatchNorm",
     "Buffer",
     "ChannelScale",
     "Conv",
+    "ConvTranspose",
     "Dropout",
     "Flatten",
     "GlobalAveragePooling",
+    "GlobalMaxPooling",
+    "GroupNorm",
     "Identity",
     "Layer",
+    "LayerNorm",
     "LocalResponseNorm",
     "PadChannels",
     "Parallel",
@@ -39,10 +48,12 @@ __all__ = [
     "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Sum",
     "Tanh",
+    "Upsample",
     "no_grad",
     "one_pass",
 ]

@@ -115,6 +115,26 @@ class GlobalAveragePooling(Layer):
         return image_shape(input_shape, self)[:1]
 
 
+class GlobalMaxPooling(Layer):
+    """The maximum of every channel: (N,C,H,W) -> (N,C). Its gradient goes to the first of the largest pixels."""
+
+    def forward(self, x: Array) -> Array:
+        check_images(x, self)
+        image_size = x.shape[2:]
+        y, winner = ops.max_pool(x, Window(image_size))
+        self.save_for_backward(image_size, winner)
+        return y[:, :, 0, 0]
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        image_size, winner = self.pop_saved()
+        if not need_dx:
+            return None
+        return ops.max_pool_backward(dy[:, :, None, None], winner, image_size, Window(image_size))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return image_shape(input_shape, self)[:1]
+
+
 def check_images(x: Array, who: Layer) -> None:
     """Raise ShapeError unless x is a batch of images, and DtypeError unless it holds floating-point numbers."""
     if x.ndim != 4:

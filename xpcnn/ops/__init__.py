@@ -4,6 +4,7 @@ from xpcnn.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward,
 from xpcnn.ops.affine import affine, affine_backward
 from xpcnn.ops.channels import channel_scale, channel_scale_backward, pad_channels
 from xpcnn.ops.conv import conv, conv_backward
+from xpcnn.ops.conv_transpose import conv_transpose, conv_transpose_backward
 from xpcnn.ops.dropout import keep_mask
 from xpcnn.ops.fused import relu_max_pool, relu_max_pool_backward
 from xpcnn.ops.normalization import (
@@ -16,6 +17,8 @@ from xpcnn.ops.normalization import (
 from xpcnn.ops.pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
 from xpcnn.ops.radial import radial_basis, radial_basis_backward
 from xpcnn.ops.reshape import flatten
+from xpcnn.ops.sample_norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
+from xpcnn.ops.smooth import gelu, gelu_backward, silu, silu_backward
 from xpcnn.ops.softmax import (
     softmax,
     softmax_backward,
@@ -23,6 +26,12 @@ from xpcnn.ops.softmax import (
     softmax_cross_entropy_backward,
 )
 from xpcnn.ops.update import adam_update, momentum_update, sgd_update
+from xpcnn.ops.upsample import (
+    upsample_bilinear,
+    upsample_bilinear_backward,
+    upsample_nearest,
+    upsample_nearest_backward,
+)
 from xpcnn.ops.windows import col2im, im2col
 
 __all__ = [
@@ -39,9 +48,17 @@ __all__ = [
     "col2im",
     "conv",
     "conv_backward",
+    "conv_transpose",
+    "conv_transpose_backward",
     "flatten",
+    "gelu",
+    "gelu_backward",
+    "group_norm",
+    "group_norm_backward",
     "im2col",
     "keep_mask",
+    "layer_norm",
+    "layer_norm_backward",
     "local_response_norm",
     "local_response_norm_backward",
     "max_pool",
@@ -57,10 +74,16 @@ __all__ = [
     "sgd_update",
     "sigmoid",
     "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
     "tanh",
     "tanh_backward",
+    "upsample_bilinear",
+    "upsample_bilinear_backward",
+    "upsample_nearest",
+    "upsample_nearest_backward",
 ]
