@@ -19,7 +19,9 @@ PAIRS = {
     "layer norm of images": (lambda: LayerNorm((4, 6, 5)), lambda nn: nn.LayerNorm((4, 6, 5)), IMAGES),
     "global max": (GlobalMaxPooling, lambda nn: nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), IMAGES),
     "nearest": (lambda: Upsample((2, 3)), lambda nn: nn.Upsample(scale_factor=(2, 3)), IMAGES),
-    "bilinear": (lambda: Upsample((4, 3), "bilinear"), lambda nn: nn.Upsample(scale_factor=(4, 3), mode="bilinear"), IMAGES),
+    "bilinear": (
+        lambda: Upsample((4, 3), "bilinear"), lambda nn: nn.Upsample(scale_factor=(4, 3), mode="bilinear"), IMAGES,
+    ),
     "transpose": (lambda: ConvTranspose(4, 3, 3, rng=0), lambda nn: nn.ConvTranspose2d(4, 3, 3), IMAGES),
     "transpose, all options": (
         lambda: ConvTranspose(4, 6, (3, 2), (2, 3), (1, 0), (1, 2), (1, 2), 2, rng=0),
