@@ -23,8 +23,11 @@ class Reals:
     shape: tuple[int, ...]
     of: str = "normal"
     order: str = "C"
+    state: bool = False
+    """An optimizer's state: of parameters in half precision it is in single."""
 
     def build(self, rng: np.random.Generator, dtype: str) -> np.ndarray:
+        dtype = "float32" if self.state and dtype == "float16" else dtype
         return lay(NUMBERS[self.of](rng, self.shape).astype(dtype), self.order)
 
 

@@ -293,16 +293,16 @@ def keep_mask(draw: Draw) -> Case:
 
 @st.composite
 def update(draw: Draw, name: str) -> Case:
-    """Return an optimizer's update of flat buffers; in half precision Adam's eps is one that half has."""
+    """Return an optimizer's update of flat buffers."""
     size, known = draw(lengths(70, 2000)), draw(conditions())
-    flat, lr = Reals((size,)), draw(st.sampled_from((0.1, 1e-3)))
+    flat, state, lr = Reals((size,)), Reals((size,), state=True), draw(st.sampled_from((0.1, 1e-3)))
     if name == "sgd_update":
         return Case(name, (flat, flat, lr), **known)
     if name == "momentum_update":
-        return Case(name, (flat, flat, flat, lr, draw(st.sampled_from((0.0, 0.9)))), **known)
-    eps = 1e-3 if known["dtype"] == "float16" else draw(st.sampled_from((1e-3, 1e-8)))
-    squares, t = Reals((size,), "positive"), draw(st.sampled_from((1, 2, 1000)))
-    return Case(name, (flat, flat, flat, squares, lr, (0.9, 0.999), eps, t), **known)
+        return Case(name, (flat, flat, state, lr, draw(st.sampled_from((0.0, 0.9)))), **known)
+    eps, t = draw(st.sampled_from((1e-3, 1e-8))), draw(st.sampled_from((1, 2, 1000)))
+    squares = Reals((size,), "positive", state=True)
+    return Case(name, (flat, flat, state, squares, lr, (0.9, 0.999), eps, t), **known)
 
 
 DRAWS: dict[str, st.SearchStrategy[Case]] = {
