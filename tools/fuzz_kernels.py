@@ -40,13 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
             for op in [op for op in names if op not in found]:
                 try:
                     cases[op] += search(op, asked.kernels, ROUND, _seed(asked.seed, number), end)
-                except AssertionError:
+                except AssertionError as error:
                     found.append(op)  # its next finds would be of the same fault
+                    print(f"{op}: {error}", flush=True)
             if time.monotonic() > end or len(found) == len(names):
                 break
     except KeyboardInterrupt:
-        pass
-    ", ".join(f"{op} {count}" for op, count in sorted(cases.items()))
+        print("interrupted", file=sys.stderr)
+    counts = ", ".join(f"{op} {count}" for op, count in sorted(cases.items()))
+    print(f"seed {asked.seed}, {asked.kernels} kernels: {cases.total()} cases were right ({counts})")
+    print(f"wrong: {', '.join(found) or 'none'}")
     return int(bool(found))
 
 
