@@ -2,22 +2,33 @@
 
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
-INSTALL := $(RUN) -m pip --disable-pip-version-check --quiet install --editable
+INSTALL = $(1)/bin/python -m pip --disable-pip-version-check --quiet install --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help train test check static check-format lint types imports dockerfile workflow fast-tests kernels format clean
+.PHONY: help train test threads peers check static check-format lint types imports dockerfile workflow fast-tests kernels format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
+# The fuzz test draws its own numbers of threads, and the simulated device's kernels have none.
+ON_THREADS := tests/kernels --ignore tests/kernels/cuda --ignore tests/kernels/test_fuzz.py
+
 train: $(VENV)/installed  ## train the book's SimpleConvNet on MNIST; options: make train ARGS="--model deep"
 	$(RUN) scripts/train.py --output runs/simple $(ARGS)
 
-test: $(VENV)/installed-test  ## run the whole test suite
+test: $(VENV)/installed-test  ## run the whole test suite, the kernels on two threads
 	$(RUN) -m pytest $(ARGS)
+
+threads: $(VENV)/installed-test  ## run what the number of threads may change once more on one thread, and on three
+	$(RUN) -m pytest --kernel-threads 1 $(ON_THREADS) $(ARGS)
+	$(RUN) -m pytest --kernel-threads 3 $(ON_THREADS) $(ARGS)
+
+peers: $(PEERS)/installed  ## run the tests that compare with PyTorch and onnxruntime, in an environment that has them
+	$(PEERS)/bin/python -m pytest -m peers --nothing-skipped $(ARGS)
 
 check: static fast-tests  ## all of the following, as before every commit
 
@@ -52,26 +63,31 @@ format: $(VENV)/installed-dev  ## format the code and mend what ruff can mend
 	$(RUN) -m ruff check --fix
 
 clean:  ## remove the environment, caches and built files; runs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find xpcnn tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find xpcnn tests scripts tools -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment. Each step leaves its mark only when it has ended well, so a broken one starts again;
 # a changed pyproject.toml is newer than the marks and installs anew.
 
-$(VENV)/created:
+$(VENV)/created $(PEERS)/created: %/created:
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON) is not on the path: install Python 3.11 or newer, or name one: make PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "xpcnn needs Python 3.11 or newer and $(PYTHON) is `$(PYTHON) -V 2>&1`; name a newer one: make PYTHON=python3.13" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $*
 	@touch $@
 
 $(VENV)/installed: pyproject.toml $(VENV)/created
 	@echo "Installing xpcnn into $(VENV) ..."
-	@$(INSTALL) .
+	@$(call INSTALL,$(VENV)) .
 	@touch $@
 
 $(VENV)/installed-test $(VENV)/installed-dev: $(VENV)/installed-%: pyproject.toml $(VENV)/created
 	@echo "Installing xpcnn[$*] into $(VENV) ..."
-	@$(INSTALL) ".[$*]"
+	@$(call INSTALL,$(VENV)) ".[$*]"
+	@touch $@
+
+$(PEERS)/installed: pyproject.toml $(PEERS)/created
+	@echo "Installing xpcnn[peers] into $(PEERS): PyTorch takes its time ..."
+	@$(call INSTALL,$(PEERS)) ".[peers]"
 	@touch $@

@@ -1,7 +1,5 @@
 """Every test runs on every backend that works on this machine; each begins on NumPy and leaves nothing behind."""
 
-import os
-
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,7 +13,8 @@ settings.register_profile(
     "xpcnn",
     deadline=None,  # a busy machine is not a bug
     max_examples=25,
-    derandomize="CI" in os.environ,
+    derandomize=True,  # the same examples everywhere; tools/fuzz_kernels.py is what looks further
+    database=None,  # nor may they depend on what an earlier run found
     # `backend` is set up once for all examples of a test: that is what is wanted.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -27,6 +26,33 @@ collect_ignore = ["fixtures"]  # data, and the scripts that made it
 
 def pytest_report_header():
     return [f"backend {name}: {why_not or 'usable'}" for name, why_not in BACKENDS.items()]
+
+
+# ---------------------------------------------------------------- other libraries to compare with
+
+
+def _peer(name):
+    """Return the fixture that is a library: a test that asks for it is left out where that is not installed."""
+
+    @pytest.fixture(scope="session", name=name)
+    def library():
+        return pytest.importorskip(name)
+
+    return library
+
+
+PEERS = ("torch", "onnxruntime", "onnxscript")
+torch, onnxruntime, onnxscript = map(_peer, PEERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if set(PEERS) & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.peers)
+
+
+# ---------------------------------------------------------------- backends
 
 
 @pytest.fixture(autouse=True)

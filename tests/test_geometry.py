@@ -77,8 +77,7 @@ def test_the_last_window_of_ceil_begins_inside_the_image_or_the_padding_before_i
 
 
 @pytest.mark.parametrize("rounding", ["floor", "ceil"])
-def test_pytorch_counts_the_same_pools(rounding):
-    torch = pytest.importorskip("torch")
+def test_pytorch_counts_the_same_pools(torch, rounding):
     for length, size, stride, padding in np.ndindex(8, 4, 5, 3):
         length, size, stride = length + 1, size + 1, stride + 1
         if padding * 2 > size or length + 2 * padding < size:

@@ -184,9 +184,8 @@ TORCH = {
 
 
 @pytest.mark.parametrize("case", TORCH)
-def test_twenty_steps_as_pytorch_has_them(case):
+def test_twenty_steps_as_pytorch_has_them(torch, case):
     """Where nothing is passed the defaults are compared as well."""
-    torch = pytest.importorskip("torch")
     build, name, settings = TORCH[case]
     parameters, all_grads = make(), gradients()
     theirs = [torch.nn.Parameter(torch.tensor(start)) for start in values(parameters)]

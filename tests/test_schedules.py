@@ -53,8 +53,7 @@ def test_one_cycle_rises_to_lr_and_falls_below_its_start():
 
 @pytest.mark.parametrize("rise", [0.0, 0.07, 0.3, 0.6, 0.99])  # it divides by zero where rise * steps is 1
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 11, 100, 1800])
-def test_one_cycle_is_pytorch_s(steps, rise):
-    torch = pytest.importorskip("torch")
+def test_one_cycle_is_pytorch_s(torch, steps, rise):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,

@@ -1,7 +1,5 @@
 """Ours and PyTorch, from what workers say; and once in truth, where PyTorch is installed."""
 
-import importlib.util
-
 import pytest
 
 from xpcnn.benchmark.against import CHANNELS_LAST, CONTIGUOUS, OURS, against_pytorch
@@ -65,7 +63,7 @@ def test_there_is_no_verdict_on_a_noisy_machine(stage):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+@pytest.mark.usefixtures("torch")
 def test_in_truth():
     report = against_pytorch(
         Workload("deep", 4, "momentum"), {"XPCNN_BACKEND": "numpy"}, Effort(5, 1, 0, bound=100)

@@ -8,6 +8,7 @@ from xpcnn.backend import use_backend
 from xpcnn.benchmark.workload import Workload
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.peers
 from xpcnn.benchmark.pytorch import TorchTraining, twin, version  # noqa: E402
 
 WORK = {"model": "deep", "batch_size": 6, "image": (1, 28, 28), "dropout": False}

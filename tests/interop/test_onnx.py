@@ -30,6 +30,7 @@ from xpcnn.layers import (
 from xpcnn.losses import SoftmaxCrossEntropy
 
 onnx = pytest.importorskip("onnx")
+pytestmark = pytest.mark.usefixtures("onnxruntime")
 PLAIN = {"simple", "deep", "lenet5", "lenet5_1998"}
 every_model = pytest.mark.parametrize("name", models.BY_NAME)
 
@@ -46,7 +47,8 @@ def narrow(name):
 
 
 def by_onnxruntime(file, images):
-    runtime = pytest.importorskip("onnxruntime")
+    import onnxruntime as runtime
+
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

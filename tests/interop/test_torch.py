@@ -195,8 +195,7 @@ def test_files_that_cannot_be_read(tmp_path):
         interop.load(Sequential(Conv(1, 2, 3, flip_kernel=True)), {})
 
 
-def test_pth_files_with_pytorch(tmp_path):
-    torch = pytest.importorskip("torch")
+def test_pth_files_with_pytorch(torch, tmp_path):
     source, target = small(), small()
     source[0].weight.data += 1
     interop.save(source, tmp_path / "weights.pth")

@@ -34,7 +34,7 @@ from xpcnn.layers import (
 from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy
 
 installed = importlib.util.find_spec("torch") is not None
-needs_torch = pytest.mark.skipif(not installed, reason="PyTorch is not installed")
+needs_torch = pytest.mark.usefixtures("torch")
 
 NETWORKS = {  # name: shape of an image, width
     "simple": ((1, 28, 28), 1 / 4),

@@ -72,8 +72,7 @@ def test_a_large_mean_costs_no_variance(backend):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_pytorch_batch_norm(shape):
-    torch = pytest.importorskip("torch")
+def test_pytorch_batch_norm(torch, shape):
     kind = torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d
     theirs, ours = kind(3, eps=1e-3, momentum=0.2).double(), BatchNorm(3, 1e-3, 0.2).astype("float64")
     weight, bias = normal(5, 3, 3)
@@ -153,8 +152,7 @@ def test_the_papers_local_response_norm(backend):
     assert_close(LocalResponseNorm(5, alpha=5e-4, k=2)(upload(a)), wanted, "float64")
 
 
-def test_local_response_norm_by_default_is_pytorchs():
-    torch = pytest.importorskip("torch")
+def test_local_response_norm_by_default_is_pytorchs(torch):
     x = 30 * normal(0, (2, 6, 3, 3), dtype="float32")
     for size in (3, 4):
         theirs = torch.nn.LocalResponseNorm(size)(torch.tensor(x)).numpy()

@@ -50,8 +50,7 @@ def test_ceil_never_counts_what_hangs_over(backend):
 
 @pytest.mark.parametrize("rounding", ["floor", "ceil"])
 @pytest.mark.parametrize("mode", ["max", "average"])
-def test_pytorch(mode, rounding):
-    torch = pytest.importorskip("torch")
+def test_pytorch(torch, mode, rounding):
     kind = {"max": torch.nn.MaxPool2d, "average": torch.nn.AvgPool2d}[mode]
     options = {} if mode == "max" else {"count_include_pad": False}
     theirs = kind(3, 2, 1, ceil_mode=rounding == "ceil", **options)

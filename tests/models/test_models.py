@@ -265,9 +265,8 @@ def test_sixteen_images_are_learned_by_heart(name):
 
 
 @every_model
-def test_outputs_and_gradients_are_pytorch_s(name):
+def test_outputs_and_gradients_are_pytorch_s(torch, name):
     """The same network written in PyTorch, with the same weights."""
-    torch = pytest.importorskip("torch")
     nn = torch.nn
     model = build(name).eval()
     theirs = nn.Sequential(*map(translated(nn), model)).eval()

@@ -71,8 +71,7 @@ def test_nan_stays_nan(backend, name):
 
 @names
 @given(seeds, dtypes)
-def test_pytorch(name, seed, dtype):
-    torch = pytest.importorskip("torch")
+def test_pytorch(torch, name, seed, dtype):
     values, dy = normal(seed, (3, 4), (3, 4), dtype=dtype)
     x = torch.tensor(values, requires_grad=True)
     y = getattr(torch, name)(x)

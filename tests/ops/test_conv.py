@@ -92,8 +92,7 @@ def test_nan_and_infinity_reach_only_the_windows_that_see_them(backend):
 
 
 @given(convolutions(), seeds)
-def test_pytorch(case, seed):
-    torch = pytest.importorskip("torch")
+def test_pytorch(torch, case, seed):
     x, weight, bias, window, groups = case
     ours = Window(**window | {"rounding": "floor"})
     try:

@@ -104,8 +104,7 @@ def test_local_response_norm_backward(backend, shape, seed, dtype, layout, neigh
 
 
 @given(shapes, seeds, dtypes, neighbourhoods)
-def test_pytorch_local_response_norm(shape, seed, dtype, neighbourhood):
-    torch = pytest.importorskip("torch")
+def test_pytorch_local_response_norm(torch, shape, seed, dtype, neighbourhood):
     if len(shape) < 3:
         shape = (*shape, 2)
     size, alpha, beta, k = neighbourhood

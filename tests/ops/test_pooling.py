@@ -96,8 +96,7 @@ torch_windows = st.tuples(pairs(st.integers(1, 3)), pairs(st.integers(1, 4)), st
 @given(
     torch_windows, st.tuples(st.integers(1, 2), st.integers(1, 3), *[st.integers(2, 7)] * 2), seeds, dtypes
 )
-def test_pytorch(sizes, shape, seed, dtype):
-    torch = pytest.importorskip("torch")
+def test_pytorch(torch, sizes, shape, seed, dtype):
     F = torch.nn.functional
     size, stride, ceil = sizes
     padding = tuple(length // 2 for length in size)  # the most that PyTorch allows

@@ -114,8 +114,7 @@ def test_nan_reaches_the_loss(backend):
 
 
 @given(classified())
-def test_pytorch(case):
-    torch = pytest.importorskip("torch")
+def test_pytorch(torch, case):
     logits, labels, one_hot = case
     for targets in (labels, one_hot):
         z = torch.tensor(logits, requires_grad=True)

@@ -23,8 +23,7 @@ class Script:
         self.path, self.folder = SCRIPTS / name, folder
 
     def environment(self, **variables):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("XPCNN_")}
-        return kept | {"XPCNN_DATA": str(self.folder)} | variables
+        return dict(os.environ) | {"XPCNN_DATA": str(self.folder)} | variables
 
     def command(self, *arguments):
         return [sys.executable, str(self.path), *map(str, arguments)]

@@ -30,8 +30,7 @@ def save(tmp_path, metadata, model="lenet5", **options):
     return network
 
 
-def test_both_formats(export, tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
+def test_both_formats(export, tmp_path, onnxruntime):
     model = save(tmp_path, {"model": "lenet5", "dataset": "mnist"})
     run = export("weights.safetensors", "--onnx", "lenet5.onnx", "--torch", "torch.safetensors")
     assert (run.returncode, run.stderr) == (0, "")
@@ -40,7 +39,7 @@ def test_both_formats(export, tmp_path):
         == "lenet5 for images of 1 x 28 x 28 in lenet5.onnx\nlenet5's state dict in torch.safetensors\n"
     )
     images = np.random.default_rng(0).random((3, 1, 28, 28), np.float32)
-    session = runtime.InferenceSession(str(tmp_path / "lenet5.onnx"), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(tmp_path / "lenet5.onnx"), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"images": images})[0], model(images), rtol=1e-4, atol=1e-6)
     assert load_file(tmp_path / "torch.safetensors").keys() == dict(model.named_parameters()).keys()
 

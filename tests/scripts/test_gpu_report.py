@@ -1,7 +1,6 @@
 """scripts/gpu_report.py, with the simulated device in the GPU's place; and its end where there is none."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -16,7 +15,6 @@ from xpcnn.simulated.judge import why_no_judge
 def report(*arguments):
     return subprocess.run(
         [sys.executable, str(SCRIPTS / "gpu_report.py"), *map(str, arguments)],
-        env={name: value for name, value in os.environ.items() if not name.startswith("XPCNN_")},
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
 

@@ -1,0 +1,125 @@
+"""Run a case on one kind of kernels and hold the result against the textbook's, in float64."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from cuda_examples import host_module
+
+from fuzzing.bounds import BOUNDS, SUMS, textbook
+from fuzzing.case import Case
+from xpcnn import kernels
+from xpcnn.backend import use_backend
+from xpcnn.kernels import cuda
+from xpcnn.kernels.numpy import memory, threads
+from xpcnn.simulated.cuda import every_schedule
+
+ROUNDINGS, OF_ONE_NUMBER = 8, 16
+"""Times epsilon times the sum of magnitudes: as far as a result may be off. Where one number is added again and again,
+as in a "broadcast" array, all roundings go one way, and it may be off by 16 times as much."""
+
+
+@cache
+def substitutes(kind: str) -> dict[str, Callable[..., Any]]:
+    """Return the kernels of a kind by the names of their ops: of the compiled ones those that replace NumPy's."""
+    if kind == "cuda":
+        return cuda.substitutes(host_module)
+    found = kernels.load("numpy", "pure" if kind == "pure" else "tuned")
+    package = f"xpcnn.kernels.{'numpy' if kind == 'pure' else 'numba'}"
+    return {name: op for name, op in found.items() if op.__module__.startswith(package)}
+
+
+KINDS = ("pure", "compiled", "cuda")
+
+
+@contextmanager
+def conditions(kind: str, case: Case) -> Iterator[None]:
+    """Number of threads, workspace and schedules as the case has them; what was left in workspaces reads NaN.
+
+    The number of threads is replaced in its module: a kernel that imported the name would not see it.
+    """
+    with ExitStack() as stack:
+        if kind == "cuda":
+            stack.enter_context(
+                patch.object(importlib.import_module("xpcnn.kernels.cuda.conv"), "WORKSPACE", case.workspace)
+            )
+            if case.long_positions:
+                stack.enter_context(
+                    patch.object(importlib.import_module("xpcnn.kernels.cuda.launch"), "WIDE", 1)
+                )
+            if case.every_schedule:
+                stack.enter_context(every_schedule())
+        else:
+            stack.enter_context(patch.object(threads, "count", lambda: case.threads))
+            stack.enter_context(patch.object(threads, "WORTHWHILE", 0))
+            stack.enter_context(patch.dict(os.environ, {"XPCNN_WORKSPACE": str(case.workspace)}))
+            for buffer in list(memory._all.values()):
+                buffer.fill(0xFF)  # NaN in every floating-point type
+        yield
+
+
+def check(case: Case, kind: str) -> None:
+    """Raise AssertionError if a kernel's result is not the textbook's; shape, dtype and its arguments count too.
+
+    The dtype is that of the textbook's result for the same arguments, the values are those of its result in float64.
+    """
+    run, reference, given = substitutes(kind)[case.op], textbook(case.op), case.build()
+    with np.errstate(over="ignore", under="ignore"):
+        with conditions(kind, case):
+            results = left_behind(run, given)
+        with use_backend("numpy", reference=True):
+            likes = left_behind(reference, case.build())
+            wanted = left_behind(reference, [_wide(a) for a in case.build()])
+            bounds = BOUNDS[case.op](*[_wide(a) for a in case.build()])
+    if not case.op.endswith("_update"):
+        for number, (now, then) in enumerate(zip(given, case.build(), strict=True)):
+            if isinstance(now, np.ndarray):
+                np.testing.assert_array_equal(now, then, err_msg=f"argument {number} was written to")
+    assert len(results) == len(wanted), "another number of results"
+    bounds = bounds if isinstance(bounds, tuple) else (bounds,) * len(wanted)
+    for number, (result, like, want, bound) in enumerate(zip(results, likes, wanted, bounds, strict=True)):
+        if like is None:
+            assert result is None, f"result {number}: expected None"
+            continue
+        assert result.dtype == like.dtype, f"result {number}: expected {like.dtype}, got {result.dtype}"
+        compare(case, f"result {number}", result, want, bound)
+
+
+def left_behind(op: Callable[..., Any], arguments: list[Any]) -> list[Any]:
+    """Return an op's results; of an update, which has none, the arrays that it was given."""
+    results = op(*arguments)
+    if results is None:
+        return [a for a in arguments if isinstance(a, np.ndarray)]
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+def compare(case: Case, what: str, result: Any, want: Any, bound: Any) -> None:
+    assert result.shape == want.shape, f"{what}: expected the shape {want.shape}, got {result.shape}"
+    if want.dtype.kind != "f":
+        np.testing.assert_array_equal(result, want, err_msg=what)
+        return
+    info = np.finfo(case.dtype)
+    if case.exact and case.op in SUMS and np.max(bound, initial=0) < 1 / info.eps:
+        bound = 0  # all integers up to 1 / epsilon are there
+    result = result.astype(np.float64)
+    roundings = ROUNDINGS * (OF_ONE_NUMBER if case.repeats else 1)
+    allowed = roundings * (info.eps * bound + info.smallest_subnormal * (np.max(bound, initial=0) > 0))
+    wrong = ~((abs(result - want) <= allowed) | (result == want) | (np.isnan(result) & np.isnan(want)))
+    if wrong.any():
+        at = np.unravel_index(
+            np.argmax(np.where(wrong, np.nan_to_num(abs(result - want), nan=np.inf), -1)), want.shape
+        )
+        where = ", ".join(map(str, at))
+        raise AssertionError(
+            f"{what}: {wrong.sum()} of {want.size} elements are wrong; [{where}] is {result[at]!r}, the textbook's "
+            f"{want[at]!r}; rounding explains {np.broadcast_to(allowed, want.shape)[at]:.2g}"
+        )
+
+
+def _wide(value: Any) -> Any:
+    return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
