@@ -54,14 +54,14 @@ def gradient_check(
     (['bias', 'weight', 'x'], True)
     """
     rng, layer = default_rng(rng), layer.copy().astype("float64")
-    buffers = [(buffer, buffer.data) for _, buffer in layer.named_buffers()]
+    buffers = [(buffer.data, buffer.data.copy()) for _, buffer in layer.named_buffers()]
     values = {"x": to_host(x).astype(np.float64)}
     values |= {name: to_host(parameter.data).copy() for name, parameter in layer.named_parameters()}
     parameters = dict(layer.named_parameters())
 
     def forward(name: str, value: np.ndarray) -> Array:
-        for buffer, data in buffers:
-            buffer.data = data
+        for state, values_at_first in buffers:
+            state[...] = values_at_first
         if name != "x":
             parameters[name].data[...] = to_device(value)
         return layer(to_device(value if name == "x" else values["x"]))

@@ -248,7 +248,7 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
 def uploaded(host: Host, call: str) -> ndarray:
     """Return memory of the device's own, with the values of the host's that were copied into `host`."""
     emit("upload", call)
-    made = ndarray(allocated(call, host))
+    made = ndarray(allocated(call, host, given=True))
     use(call, [], [host], current_stream())
     weigh("upload", host.nbytes)
     return made

@@ -13,7 +13,7 @@ from xpcnn.simulated import memory, streams
 from xpcnn.simulated.call_site import call_frame, shown
 from xpcnn.simulated.events import Capture, Forbidden, forbidding
 from xpcnn.simulated.guard import OnDevice
-from xpcnn.simulated.launches import HISTORY, LEGACY, Launch, Place, place
+from xpcnn.simulated.launches import HISTORY, LEGACY, Launch, place
 
 IN_PLACE = "a graph goes on reading the old one; write in place, x[...] = new or x += change"
 NUMBER = (
@@ -64,7 +64,7 @@ class capturing:  # noqa: N801  # a ``with`` statement's word
 
     def __enter__(self) -> list[Forbidden]:
         stream = streams.current_stream()
-        self._capture = Capture(self._survey, stream.number, streams.moment(stream).get(stream.number, 0))
+        self._capture = Capture(self._survey, stream.number, streams.next_work(stream)[stream.number])
         if stream.number == 0:
             self._capture.report(Forbidden("capturing", shown(call_frame()), LEGACY))
         self._newest = memory.newest()
@@ -85,7 +85,7 @@ class capturing:  # noqa: N801  # a ``with`` statement's word
         used = {
             serial: launch
             for launch in reversed(recorded)
-            for serial, _ in (*launch.reads, *launch.writes)
+            for serial, *_ in (*launch.reads, *launch.writes)
             if serial <= self._newest
         }
         for serial, launch in used.items():
@@ -95,7 +95,7 @@ class capturing:  # noqa: N801  # a ``with`` statement's word
                 )
         now = dict(arrays_of(self._state))
         for path, array in self._held.items():
-            first = used.get(place(array._host)[0])
+            first = used.get(place(array._host).serial)
             if first is not None and (path not in now or place(now[path]._host) != place(array._host)):
                 yield _at(first, f"it uses {path}, which is bound to another array afterwards: {IN_PLACE}")
         step = _step_before(recorded)
@@ -132,30 +132,25 @@ def _step_before(recorded: list[Launch]) -> tuple[list[Launch], int] | None:
     """Return the last run of the same launches from the same lines, and the newest allocation before it; or None."""
     kinds = [(launch.call, launch.site) for launch in recorded]
     earlier = list(HISTORY)[: len(HISTORY) - len(recorded)]
+    known = [(launch.call, launch.site) for launch in earlier]
     for first in range(len(earlier) - len(kinds), -1, -1) if kinds else ():
-        run = earlier[first : first + len(kinds)]
-        if [(launch.call, launch.site) for launch in run] == kinds:
-            return run, earlier[first - 1].newest if first else 0
+        if known[first] == kinds[0] and known[first : first + len(kinds)] == kinds:
+            return earlier[first : first + len(kinds)], earlier[first - 1].newest if first else 0
     return None
 
 
 def _changed(before: list[Launch], newest_before: int, now: list[Launch], newest: int) -> Iterator[Forbidden]:
     """Yield what the step before was given, and this one is given otherwise."""
 
-    def kept(places: tuple[Place, ...], newest: int) -> set[int]:  # which were there when the step began
-        return {serial for serial, _ in places if serial <= newest}
+    def kept(step: list[Launch], newest: int, places: str) -> set[int]:  # which the step did not make itself
+        used = (place for launch in step for place in getattr(launch, places))
+        return {place.serial for place in used if place.serial <= newest or place.given}
 
-    read_before, read = (
-        set().union(*(kept(launch.reads, first) for launch in step))
-        for step, first in ((before, newest_before), (now, newest))
-    )
-    written_before, written = (
-        set().union(*(kept(launch.writes, first) for launch in step))
-        for step, first in ((before, newest_before), (now, newest))
-    )
+    read_before, read = kept(before, newest_before, "reads"), kept(now, newest, "reads")
+    written_before, written = kept(before, newest_before, "writes"), kept(now, newest, "writes")
     made_before = range(newest_before + 1, before[-1].newest + 1)
-    if written_before or written:
-        same = bool(written_before & written)
+    if written_before or written:  # the same, or exchanged
+        same = bool(written_before & written) or written_before | read_before == written | read
     else:  # nothing is kept but what is read: the same, or made by the step before
         same = bool(read_before & read) and all(new in made_before for new in read - read_before)
     if not same:  # the same lines, at work on another model
@@ -165,7 +160,7 @@ def _changed(before: list[Launch], newest_before: int, now: list[Launch], newest
             if a != b and not (a != a and b != b):
                 yield _at(launch, f"it was given {a} in the step before and {b} now: {NUMBER}")
         for a, b in zip((*old.reads, *old.writes), (*launch.reads, *launch.writes), strict=False):
-            if a != b and b[0] <= newest:
+            if a != b and b.serial <= newest:
                 yield _at(launch, f"it uses another array than in the step before: {IN_PLACE}")
 
 

@@ -7,7 +7,7 @@ Without that a GPU gives either result, today's or tomorrow's; here it is a `Rac
 from collections import deque
 from collections.abc import Iterable
 from itertools import count
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,14 +18,20 @@ from xpcnn.simulated.events import captured, emit, forbid, weigh
 from xpcnn.simulated.guard import Host, OnDevice
 from xpcnn.simulated.streams import Clock, Stream, name_of
 
-Place: TypeAlias = tuple[int, int]
-"""An allocation's number, and how many bytes behind its beginning the array starts."""
-
 LEGACY = (
     "it goes to the legacy default stream, which cannot be captured; open "
     "`with xp.cuda.Stream(non_blocking=True):` around the block, and wait for the device before"
 )
 ELSEWHERE = "its stream has no part in the capture; let it wait for an event of the stream that is captured"
+
+
+class Place(NamedTuple):
+    """Where an array begins: its allocation, how many bytes behind the beginning of that, and who made it."""
+
+    serial: int
+    offset: int
+    given: bool
+    """By the host: a step that can be captured has not made it."""
 
 
 class RaceError(BackendError):
@@ -119,8 +125,8 @@ def use(
     return clock
 
 
-def allocated(call: str, host: Host) -> Host:
-    """Enter new memory of the current stream, and return it.
+def allocated(call: str, host: Host, given: bool = False) -> Host:
+    """Enter new memory, `given` by the host or made on the device, and return it.
 
     Raises
     ------
@@ -128,7 +134,7 @@ def allocated(call: str, host: Host) -> Host:
         If it does not fit.
     """
     emit("allocation", call)
-    return memory.allocate(host, call)
+    return memory.allocate(host, call, given)
 
 
 def refuse_pending(host: Host, call: str) -> None:
@@ -143,7 +149,7 @@ def refuse_pending(host: Host, call: str) -> None:
 def place(host: Host) -> Place:
     """Return where an array begins."""
     of = memory.memory_of(host)
-    return of.serial, _address(host) - _address(memory.owner(host))
+    return Place(of.serial, _address(host) - _address(memory.owner(host)), of.given)
 
 
 def _address(host: Host) -> int:

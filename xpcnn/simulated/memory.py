@@ -25,15 +25,15 @@ class OutOfMemoryError(BackendError, MemoryError):
 
 
 class Memory:
-    """One allocation: its number, its bytes, and its uses that may still be running.
+    """One allocation: its number, its bytes, whether the host gave its values, and its uses that may still be running.
 
     `uses` is kept by `launches`.
     """
 
-    __slots__ = ("__weakref__", "nbytes", "serial", "uses")
+    __slots__ = ("__weakref__", "given", "nbytes", "serial", "uses")
 
-    def __init__(self, serial: int, nbytes: int) -> None:
-        self.serial, self.nbytes = serial, nbytes
+    def __init__(self, serial: int, nbytes: int, given: bool) -> None:
+        self.serial, self.nbytes, self.given = serial, nbytes, given
         self.uses: dict[Any, Any] = {}
 
 
@@ -61,7 +61,7 @@ def is_alive(serial: int) -> bool:
     return serial in _alive
 
 
-def memory_of(host: Host) -> Memory:
+def memory_of(host: Host, given: bool = True) -> Memory:
     """Return the allocation that an array is a view of; memory that was not seen before counts as allocated now."""
     global _newest
     whole = owner(host)
@@ -69,7 +69,7 @@ def memory_of(host: Host) -> Memory:
     if known is not None:
         return known[1]
     _newest = next(_numbers)
-    memory, usages = Memory(_newest, whole.nbytes), list(_usages)
+    memory, usages = Memory(_newest, whole.nbytes, given), list(_usages)
     key = id(whole)
 
     def released(_: Any) -> None:
@@ -86,7 +86,7 @@ def memory_of(host: Host) -> Memory:
     return memory
 
 
-def allocate(host: Host, call: str) -> Host:
+def allocate(host: Host, call: str, given: bool) -> Host:
     """Enter new memory, before anything is written to it.
 
     Raises
@@ -101,7 +101,7 @@ def allocate(host: Host, call: str) -> Host:
                 f"{call}: out of memory allocating {nbytes:,} bytes: arrays hold {usage.held:,} of {usage.limit:,}; "
                 "use a smaller batch or workspace, or release arrays first"
             )
-    memory_of(host)
+    memory_of(host, given)
     weigh("allocation", nbytes)
     return host
 
