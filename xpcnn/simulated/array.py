@@ -9,7 +9,7 @@ from xpcnn.simulated import indexing, judge
 from xpcnn.simulated.arithmetic import COMPARISONS, Arithmetic, elementwise
 from xpcnn.simulated.events import emit, weigh
 from xpcnn.simulated.guard import Host, arrays_in, numbers_in, to_hosts, to_hosts_by_name
-from xpcnn.simulated.launches import allocated, launched, refuse_pending, use
+from xpcnn.simulated.launches import allocated, copied, launched, refuse_pending
 from xpcnn.simulated.memory import memory_of, poison
 from xpcnn.simulated.methods import METHODS, Flags, Pointer
 from xpcnn.simulated.results import on_device
@@ -165,7 +165,7 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
             raise TypeError(f"set: expected a numpy.ndarray {self.shape} of {self.dtype}; convert it first")
         emit("upload", ".set()")
         refuse_pending(arr, ".set()")
-        use(".set()", [], [self._host], stream or current_stream())
+        copied(".set()", [], [self._host], stream or current_stream())
         weigh("upload", arr.nbytes)
         self._host[...] = arr
 
@@ -182,8 +182,8 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         return self._downloaded(".tobytes()").tobytes(order)
 
     def __copy__(self) -> "ndarray":
-        copied: ndarray = self.copy()
-        return copied
+        twin: ndarray = self.copy()
+        return twin
 
     def __deepcopy__(self, memo: Any) -> "ndarray":
         return self.__copy__()
@@ -194,7 +194,7 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
     def _downloaded(self, call: str, stream: Any = None, blocking: bool = True) -> Host:
         emit("download", call, waits=blocking)
         stream = stream or current_stream()
-        clock = use(call, [self._host], [], stream)
+        clock = copied(call, [self._host], [], stream)
         weigh("download", self._host.nbytes)
         if blocking:
             host_waits_for(clock)
@@ -249,7 +249,7 @@ def uploaded(host: Host, call: str) -> ndarray:
     """Return memory of the device's own, with the values of the host's that were copied into `host`."""
     emit("upload", call)
     made = ndarray(allocated(call, host, given=True))
-    use(call, [], [host], current_stream())
+    copied(call, [], [host], current_stream())
     weigh("upload", host.nbytes)
     return made
 

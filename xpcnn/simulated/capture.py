@@ -13,7 +13,8 @@ from xpcnn.simulated import memory, streams
 from xpcnn.simulated.call_site import call_frame, shown
 from xpcnn.simulated.events import Capture, Forbidden, forbidding
 from xpcnn.simulated.guard import OnDevice
-from xpcnn.simulated.launches import HISTORY, LEGACY, Launch, place
+from xpcnn.simulated.history import HISTORY, Launch, place
+from xpcnn.simulated.launches import LEGACY
 
 IN_PLACE = "a graph goes on reading the old one; write in place, x[...] = new or x += change"
 NUMBER = (
@@ -68,7 +69,7 @@ class capturing:  # noqa: N801  # a ``with`` statement's word
         if stream.number == 0:
             self._capture.report(Forbidden("capturing", shown(call_frame()), LEGACY))
         self._newest = memory.newest()
-        self._first = HISTORY[-1].number + 1 if HISTORY else 0
+        self._first = HISTORY.next_number
         self._held = dict(arrays_of(self._state))
         self._block = ExitStack()
         self._block.enter_context(forbidding(self._capture))
@@ -81,7 +82,7 @@ class capturing:  # noqa: N801  # a ``with`` statement's word
                 self._capture.report(forbidden)
 
     def _wrong_in_a_replay(self) -> Iterator[Forbidden]:
-        recorded = [launch for launch in HISTORY if launch.number >= self._first]
+        recorded = HISTORY.since(self._first)
         used = {
             serial: launch
             for launch in reversed(recorded)
@@ -98,7 +99,7 @@ class capturing:  # noqa: N801  # a ``with`` statement's word
             first = used.get(place(array._host).serial)
             if first is not None and (path not in now or place(now[path]._host) != place(array._host)):
                 yield _at(first, f"it uses {path}, which is bound to another array afterwards: {IN_PLACE}")
-        step = _step_before(recorded)
+        step = HISTORY.last_run_of(recorded)
         if step is not None:
             yield from _changed(*step, recorded, self._newest)
 
@@ -126,17 +127,6 @@ def arrays_of(value: Any, path: str = "", seen: set[int] | None = None) -> Itera
 
 def _names(slots: str | Iterable[str]) -> Iterable[str]:
     return [slots] if isinstance(slots, str) else [name for name in slots if not name.startswith("__")]
-
-
-def _step_before(recorded: list[Launch]) -> tuple[list[Launch], int] | None:
-    """Return the last run of the same launches from the same lines, and the newest allocation before it; or None."""
-    kinds = [(launch.call, launch.site) for launch in recorded]
-    earlier = list(HISTORY)[: len(HISTORY) - len(recorded)]
-    known = [(launch.call, launch.site) for launch in earlier]
-    for first in range(len(earlier) - len(kinds), -1, -1) if kinds else ():
-        if known[first] == kinds[0] and known[first : first + len(kinds)] == kinds:
-            return earlier[first : first + len(kinds)], earlier[first - 1].newest if first else 0
-    return None
 
 
 def _changed(before: list[Launch], newest_before: int, now: list[Launch], newest: int) -> Iterator[Forbidden]:

@@ -4,9 +4,7 @@ Two uses of the same bytes of which one writes must be ordered: by their stream,
 Without that a GPU gives either result, today's or tomorrow's; here it is a `RaceError`.
 """
 
-from collections import deque
 from collections.abc import Iterable
-from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ from xpcnn.simulated import memory, streams
 from xpcnn.simulated.call_site import call_frame, shown
 from xpcnn.simulated.events import captured, emit, forbid, weigh
 from xpcnn.simulated.guard import Host, OnDevice
+from xpcnn.simulated.history import HISTORY
 from xpcnn.simulated.streams import Clock, Stream, name_of
 
 LEGACY = (
@@ -25,30 +24,8 @@ LEGACY = (
 ELSEWHERE = "its stream has no part in the capture; let it wait for an event of the stream that is captured"
 
 
-class Place(NamedTuple):
-    """Where an array begins: its allocation, how many bytes behind the beginning of that, and who made it."""
-
-    serial: int
-    offset: int
-    given: bool
-    """By the host: a step that can be captured has not made it."""
-
-
 class RaceError(BackendError):
     """Two uses of the same memory whose order a GPU does not promise."""
-
-
-class Launch(NamedTuple):
-    """A piece of work as a CUDA graph would record it."""
-
-    number: int
-    call: str
-    site: tuple[str, int]
-    reads: tuple[Place, ...]
-    writes: tuple[Place, ...]
-    numbers: tuple[Any, ...]
-    newest: int
-    """The newest allocation at the end of it."""
 
 
 class Use(NamedTuple):
@@ -57,12 +34,6 @@ class Use(NamedTuple):
     tick: int
     call: str
     site: tuple[str, int]
-
-
-HISTORY: deque[Launch] = deque(maxlen=1 << 16)
-"""The last launches: with these a capture compares its own."""
-
-_count = count()
 
 
 def launched(
@@ -93,10 +64,9 @@ def enter(
     """
     stream, site = streams.current_stream(), call_frame()
     read, written = [a._host for a in reads], [a._host for a in writes]
-    clock = use(call, read, written, stream, site)
+    clock = _use(call, read, written, stream, site)
     weigh("launch", sum({id(host): host.nbytes for host in (*read, *written)}.values()))
-    places = tuple(map(place, read)), tuple(map(place, written))
-    HISTORY.append(Launch(next(_count), call, site, *places, tuple(numbers), memory.newest()))
+    HISTORY.add(call, site, read, written, tuple(numbers))
     if (capture := captured()) is not None:
         if stream.number == 0:
             forbid(call, LEGACY)
@@ -104,11 +74,15 @@ def enter(
             forbid(call, ELSEWHERE)
 
 
-def use(
-    call: str, reads: list[Host], writes: list[Host], stream: Stream, site: tuple[str, int] | None = None
-) -> Clock:
+def copied(call: str, reads: list[Host], writes: list[Host], stream: Stream) -> Clock:
+    """Enter a copy between host and device in a stream, and return its clock."""
+    HISTORY.copy_between()
+
+    return _use(call, reads, writes, stream, call_frame())
+
+
+def _use(call: str, reads: list[Host], writes: list[Host], stream: Stream, site: tuple[str, int]) -> Clock:
     """Let a stream read and write host values of arrays, in order after all other uses of them; return its clock."""
-    site = site or call_frame()
     clock = streams.next_work(stream)
     of_this = Use(clock[stream.number], call, site)
     for hosts, writing in ((reads, False), (writes, True)):
@@ -146,20 +120,9 @@ def refuse_pending(host: Host, call: str) -> None:
         )
 
 
-def place(host: Host) -> Place:
-    """Return where an array begins."""
-    of = memory.memory_of(host)
-    return Place(of.serial, _address(host) - _address(memory.owner(host)), of.given)
-
-
-def _address(host: Host) -> int:
-    address: int = host.__array_interface__["data"][0]
-    return address
-
-
 def _bytes(host: Host) -> tuple[Any, ...]:
     """Return the first and the last address of an array, and how its elements lie between them."""
-    first = _address(host)
+    first = memory.address(host)
     if host.flags.c_contiguous:
         return first, first + host.nbytes, (host.nbytes,), (1,), 1
     first, last = np.lib.array_utils.byte_bounds(host)

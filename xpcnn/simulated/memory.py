@@ -158,3 +158,9 @@ def owner(host: Host) -> Host:
             found = base
         base = getattr(base, "base", None)
     return found
+
+
+def address(host: Host) -> int:
+    """Return the address of an array's first element."""
+    first: int = host.__array_interface__["data"][0]
+    return first
