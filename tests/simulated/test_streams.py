@@ -1,15 +1,13 @@
 """Two streams: what is ordered, what is not, and a download that nobody waited for."""
 
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from simulated.conftest import planted
 
-from xpcnn import backend as backends
 from xpcnn import models, training
-from xpcnn.backend import active_backend, synchronize, to_device, to_host, use_backend, xp
+from xpcnn.backend import synchronize, to_device, to_host, use_backend, xp
 from xpcnn.errors import BackendError, DivergenceError
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import SGD
@@ -277,13 +275,9 @@ def active(request):
         yield active
 
 
-def put(monkeypatch, **changed):
-    monkeypatch.setattr(backends, "_active", replace(active_backend(), **changed))
-
-
 def test_a_download_planted_without_its_wait_is_found(active, dataset, monkeypatch):
     sound = train(dataset)
-    put(monkeypatch, download=lambda array: active.module.asnumpy(array, blocking=False))
+    monkeypatch.setattr(training, "to_host", lambda array: active.module.asnumpy(array, blocking=False))
     with pytest.raises(DivergenceError):
         train(dataset)
     monkeypatch.setattr(training, "_check_finite", lambda *args: None)
@@ -300,7 +294,7 @@ def test_an_upload_planted_into_a_side_stream_is_found(active, dataset, monkeypa
             return active.module.asarray(array)
 
     model = models.simple(10, 0, input_shape=(1, 8, 8))
-    put(monkeypatch, upload=upload)
+    monkeypatch.setattr(training, "to_device", upload)
     with pytest.raises(RaceError, match=r"asarray at .* writes in stream"):
         list(training.train(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.01), dataset, epochs=1,
                             batch_size=4, rng=0))  # fmt: skip
@@ -315,7 +309,7 @@ def test_an_upload_in_a_side_stream_is_right_with_an_event(active, dataset, monk
         active.module.cuda.get_current_stream().wait_event(side.record())
         return made
 
-    put(monkeypatch, upload=upload)
+    monkeypatch.setattr(training, "to_device", upload)
     loss, predicted = train(dataset)
     assert loss == sound[0]
     np.testing.assert_array_equal(predicted, sound[1])
