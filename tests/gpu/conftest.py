@@ -1,7 +1,6 @@
-"""What only a GPU can show; `pytest -m gpu`. XPCNN_GPU_TESTS=simulated runs these on the simulated device instead."""
+"""What holds on a device: each test runs on the simulated one, and on a GPU where there is one (`pytest -m gpu`)."""
 
 import gc
-import os
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,25 +14,19 @@ from xpcnn.kernels.cuda.launch import Device
 from xpcnn.kernels.cuda.source import signatures
 from xpcnn.simulated.judge import why_no_judge
 
-NAME = os.environ.get("XPCNN_GPU_TESTS") or "cupy"
+WHY_NOT = {"simulated": why_no_judge(), "cupy": probe_cupy()}
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if "/gpu/" in item.path.as_posix():
-            item.add_marker(pytest.mark.gpu)
-
-
-@pytest.fixture
-def gpu():
-    """The name of the backend that computes on a GPU."""
-    why_not = probe_cupy() if NAME == "cupy" else why_no_judge()
-    if why_not:
-        pytest.skip(f"{NAME}: {why_not}")
-    with use_backend(NAME) as active:
-        if NAME == "simulated" and not active.kernels:
+@pytest.fixture(params=["simulated", pytest.param("cupy", marks=pytest.mark.gpu)])
+def gpu(request):
+    """The name of the backend that computes on a GPU, or as one would."""
+    name = request.param
+    if WHY_NOT[name]:
+        pytest.skip(f"{name}: {WHY_NOT[name]}")
+    with use_backend(name) as active:
+        if name == "simulated" and not active.kernels:
             pytest.skip(active.remark)
-    return NAME
+        yield name
 
 
 @contextmanager

@@ -1,9 +1,14 @@
 """The simulated device, active and without kernels: NumPy's functions are the oracle here."""
 
+import inspect
+import textwrap
+from contextlib import contextmanager
+
 import pytest
 
-from xpcnn.backend import use_backend
+from xpcnn.backend import synchronize, use_backend, xp
 from xpcnn.compare import running
+from xpcnn.simulated import capturing
 from xpcnn.simulated.judge import why_no_judge
 
 
@@ -20,3 +25,27 @@ def tuned():
     """The same with its CUDA kernels, where there is a compiler."""
     with use_backend("simulated") as backend:
         yield backend
+
+
+@contextmanager
+def recording(*state, survey=False):
+    """A capture in a stream of its own, which begins and ends with nothing under way."""
+    synchronize()
+    with xp.cuda.Stream(non_blocking=True) as stream:
+        try:
+            with capturing(*state, survey=survey) as forbidden:
+                yield forbidden
+        finally:
+            stream.synchronize()
+
+
+def planted(function, sound, fault):
+    """The function with one piece of its text replaced."""
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(sound) == 1, f"{function.__name__} no longer says {sound!r} once"
+    names = dict(vars(inspect.getmodule(function)))
+    text = compile(
+        source.replace(sound, fault).replace("@accelerated\n", ""), inspect.getsourcefile(function), "exec"
+    )
+    exec(text, names)
+    return names[function.__name__]

@@ -1,12 +1,17 @@
 import copy
+import inspect
 import operator
 import pickle
 
 import numpy as np
 import pytest
+from simulated.conftest import planted
 
+from xpcnn import ops
 from xpcnn.backend import to_device, xp
+from xpcnn.geometry import Window
 from xpcnn.simulated import ledger, ndarray
+from xpcnn.simulated.indexing import OrderError
 
 A = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
 B = np.array([[3, 1, 2], [2, 2, 5]], np.float32)
@@ -182,10 +187,57 @@ def test_writing_into_out_is_a_launch_without_an_allocation():
     assert (counts.launches, counts.allocations) == (2, 0)
 
 
-def test_scatter_adds_up_what_comes_twice():
-    x = to_device(np.zeros(3, np.float32))
-    x.scatter_add(to_device(np.array([1, 1])), to_device(np.ones(2, np.float32)))
+def test_scatter_adds_up_whole_numbers_that_come_twice():
+    x = to_device(np.zeros(3, np.int32))
+    x.scatter_add(to_device(np.array([1, 1])), to_device(np.ones(2, np.int32)))
     assert x.tolist() == [0, 2, 0]
+
+
+TWICE = np.array([0, 1, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda x, i: x.scatter_add(i, 1.0),
+        lambda x, i: xp.add.at(x, i, 1.0),
+        lambda x, i: xp.add.at(x.reshape(3, 1), (i, xp.zeros_like(i)), 1.0),
+        lambda x, i: xp.bincount(i, x),
+        lambda x, i: xp.bincount(i, weights=x),
+        lambda x, i: xp.histogram(i, weights=x),
+    ],
+)
+def test_a_floating_sum_by_atomics_is_refused(dtype, add):
+    """Its order changes from run to run."""
+    with pytest.raises(OrderError, match=r"order that changes from run to run.*sum along an axis"):
+        add(to_device(np.zeros(3, dtype)), to_device(TWICE))
+
+
+def test_sums_whose_order_makes_no_difference_are_computed():
+    x = to_device(np.zeros(3, np.float32))
+    x.scatter_max(to_device(TWICE), to_device(np.array([0, 5, 3], np.float32)))
+    assert x.tolist() == [0, 5, 0]
+    assert xp.bincount(to_device(TWICE)).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("op", ["col2im", "max_pool_backward", "average_pool_backward"])
+def test_add_at_planted_in_the_reference_is_found(op):
+    """The adjoints of windows are the sums where add.at tempts."""
+    function, window = getattr(ops, op).__wrapped__, Window(3, 1)
+    dy = to_device(np.ones((1, 1, 2, 2), np.float32))
+    arguments = {
+        "col2im": (to_device(np.ones((1, 3, 3, 1, 2, 2), np.float32)), (4, 4), window),
+        "max_pool_backward": (dy, xp.zeros((1, 1, 2, 2), xp.uint8), (4, 4), window),
+        "average_pool_backward": (dy, (4, 4), window),
+    }[op]
+    sound = "padded[pixels] += "
+    assert planted(function, sound, sound)(*arguments).shape == (1, 1, 4, 4)
+    value = next(line for line in inspect.getsource(function).splitlines() if sound in line).partition(sound)[
+        2
+    ]
+    with pytest.raises(OrderError):
+        planted(function, sound + value, f"xp.add.at(padded, pixels, {value})")(*arguments)
 
 
 # ---------------------------------------------------------------- refusals

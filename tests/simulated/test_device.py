@@ -12,7 +12,7 @@ def test_streams_and_the_runtime_wait():
         xp.cuda.get_current_stream().synchronize()
         xp.cuda.runtime.deviceSynchronize()
     assert counts.synchronisations == 2
-    assert repr(xp.cuda.get_current_stream()) == "<stream of the simulated device>"
+    assert repr(xp.cuda.get_current_stream()) == "<the null stream of the simulated device>"
 
 
 def test_there_is_no_gpu_to_tell_about():

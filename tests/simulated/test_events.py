@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from simulated.conftest import recording
 
 from xpcnn.backend import synchronize, to_device, to_host, xp
 from xpcnn.errors import BackendError
-from xpcnn.simulated import capturing
 from xpcnn.simulated.events import CaptureError
 
 FORBIDDEN = {
@@ -43,13 +43,13 @@ def x():
 def test_what_a_capture_forbids(x, name):
     call, message = FORBIDDEN[name]
     call(x)  # outside all is well
-    with pytest.raises(CaptureError, match=message), capturing():
+    with pytest.raises(CaptureError, match=message), recording():
         call(x)
     call(x)
 
 
 def test_what_a_capture_allows(x):
-    with capturing():
+    with recording():
         y = xp.maximum(x * 2 - 1, 0).sum(axis=0, keepdims=True)
         y = xp.where(y > 1, xp.exp(y), xp.zeros_like(y))
         x[0, :] = xp.pad(y, ((0, 0), (0, 0))).reshape(-1)
@@ -63,13 +63,13 @@ def test_the_error_names_the_line_and_is_a_backend_error(x):
         pytest.raises(
             BackendError, match=r"float\(\) at simulated/test_events\.py:\d+: the stream is capturing"
         ),
-        capturing(),
+        recording(),
     ):
         float(x.sum())
 
 
 def test_a_survey_collects_and_lets_pass(x):
-    with capturing(survey=True) as forbidden:
+    with recording(survey=True) as forbidden:
         y = x @ x
         assert float(y[0, 0]) == 5
     assert [call for call, _, _ in forbidden] == ["matmul", "float()"]

@@ -65,7 +65,7 @@ def test_an_integer_out_of_range_is_refused_by_both():
 @pytest.mark.parametrize("value", [1.0, None])
 def test_an_index_that_comes_twice_in_an_assignment_is_refused(index, value):
     x = to_device(X.copy())
-    with pytest.raises(ValueError, match=r"comes twice.*scatter_add"):
+    with pytest.raises(ValueError, match=r"comes twice.*gather what belongs to an element"):
         x[to_device(np.array(index))] = x[to_device(np.array(index))] if value is None else value
 
 

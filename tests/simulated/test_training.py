@@ -1,24 +1,23 @@
 """What a training step asks of the device, with budgets; and faults, planted to show that the budgets find them."""
 
 import functools
-import inspect
-import textwrap
 
 import numpy as np
 import pytest
 from kernels.test_substitutes import examples
 from layers.test_contract import EXAMPLES
 from models.test_papers import narrow
+from simulated.conftest import planted, recording
 from strategies import upload
 
 from xpcnn import models, ops, optimizers, training
 from xpcnn.backend import to_device
 from xpcnn.compare import running
 from xpcnn.errors import BackendError
-from xpcnn.layers import BatchNorm, Buffer, Dropout, Parameter
+from xpcnn.layers import Buffer, Parameter
 from xpcnn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam, Momentum
-from xpcnn.simulated import capturing, dtype_ledger, ledger
+from xpcnn.simulated import dtype_ledger, ledger
 
 SMALL = ("simple", "deep", "lenet5")
 BATCHES, SIZE = 3, 4
@@ -113,15 +112,6 @@ def test_no_loss_waits_uploads_or_promotes(device, criterion):
 # ---------------------------------------------------------------- planted faults
 
 
-def planted(function, sound, fault):
-    """The function with one piece of its text replaced."""
-    source = textwrap.dedent(inspect.getsource(function))
-    assert source.count(sound) == 1, f"{function.__name__} no longer says {sound!r} once"
-    names = dict(vars(inspect.getmodule(function)))
-    exec(compile(source.replace(sound, fault), inspect.getsourcefile(function), "exec"), names)
-    return names[function.__name__]
-
-
 def test_the_text_as_it_is_passes(dataset):
     assert_within_budget(planted(training.train, "to_device(images)", "to_device(images)"), dataset)
 
@@ -175,37 +165,13 @@ def test_all_ops_but_those_with_a_matrix_product_are_capturable():
     calls = {}
     for name, arguments in examples("float32"):
         on_device = [upload(value) if isinstance(value, np.ndarray) else value for value in arguments]
-        with capturing(survey=True) as forbidden:
+        with recording(survey=True) as forbidden:
             getattr(ops, name).__wrapped__(*on_device)
         calls.setdefault(name, set()).update(call for call, _, _ in forbidden)
     assert calls.keys() == set(ops.__all__)
     assert {name: found for name, found in calls.items() if found} == {
         name: {"matmul"} for name in NOT_CAPTURABLE
     }
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_a_step_is_capturable_but_for_its_matrix_products(device, dataset, name):
-    (images, labels), (model, criterion, optimizer) = dataset, parts(name)
-    images, labels = to_device(images / np.float32(255)), to_device(labels)
-    with capturing(survey=True) as forbidden:
-        criterion(model(images), labels)
-        model.backward(criterion.backward(), need_dx=False)
-        optimizer.step()
-    assert {call for call, _, _ in forbidden} == {"matmul"}
-
-
-def test_what_a_graph_would_freeze():
-    """Replayed, a graph writes where it wrote: state that each step puts into a new array would stand still.
-
-    docs/simulated.md lists these; whoever writes them in place takes them off the list.
-    """
-    dropout, norm = Dropout(0.5, rng=0), BatchNorm(3)
-    x = to_device(np.random.default_rng(0).random((4, 3), np.float32))
-    before = dropout.counter.data, norm.running_mean.data
-    dropout(x), norm(x)
-    assert dropout.counter.data is not before[0]
-    assert norm.running_mean.data is not before[1]
 
 
 # ---------------------------------------------------------------- the same numbers

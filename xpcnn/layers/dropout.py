@@ -51,7 +51,7 @@ class Dropout(Layer):
             self.save_for_backward(None)
             return x
         keep = ops.keep_mask(x.shape, self.p, self.counter.data, self.key)
-        self.counter.data = self.counter.data + xp.uint64(math.prod(x.shape))
+        self.counter.data += xp.uint64(math.prod(x.shape))  # in place: a recorded step finds it where it was
         self.save_for_backward(keep)
         return self._apply(keep, x)
 

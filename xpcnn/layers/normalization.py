@@ -73,7 +73,8 @@ class BatchNorm(Layer):
         return input_shape
 
     def _follow(self, running: Buffer, batch: Array) -> None:
-        running.data = running.data * (1 - self.momentum) + batch * self.momentum
+        running.data *= 1 - self.momentum  # in place: a recorded step finds it where it was
+        running.data += batch * self.momentum
 
     def _check(self, x: Array) -> None:
         self._check_shape(x.shape, batch_axes=1)

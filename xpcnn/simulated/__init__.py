@@ -6,9 +6,10 @@ it does quietly and slowly (waiting for the device, copying to and from it) is c
 """
 
 from xpcnn.simulated.array import ndarray
+from xpcnn.simulated.capture import capturing
 from xpcnn.simulated.dtypes import dtype_ledger
-from xpcnn.simulated.events import capturing
 from xpcnn.simulated.ledger import Ledger, ledger
+from xpcnn.simulated.memory import device_memory
 from xpcnn.simulated.namespace import stand_in
 
-__all__ = ["Ledger", "capturing", "dtype_ledger", "ledger", "ndarray", "stand_in"]
+__all__ = ["Ledger", "capturing", "device_memory", "dtype_ledger", "ledger", "ndarray", "stand_in"]

@@ -59,7 +59,7 @@ def elementwise(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             emit("allocation", f"{name}: operand that overlaps out, copied")
     with np.errstate(all="ignore"):
         result = function(*hosts, **kwargs)
-    return on_device(result, name, [], written=outputs)
+    return on_device(result, name, [], written=outputs, given=(inputs, kwargs))
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -67,7 +67,7 @@ def matmul(a: Any, b: Any) -> Any:
     forbid("matmul", CUBLAS)
     with np.errstate(all="ignore"):
         product = np.matmul(to_hosts(a, "matmul"), to_hosts(b, "matmul"))
-    return on_device(product, "matmul", [])
+    return on_device(product, "matmul", [], given=(a, b))
 
 
 def _overlaps(a: Host, b: Host) -> bool:

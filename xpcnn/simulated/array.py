@@ -7,10 +7,13 @@ import numpy as np
 
 from xpcnn.simulated import indexing, judge
 from xpcnn.simulated.arithmetic import COMPARISONS, Arithmetic, elementwise
-from xpcnn.simulated.events import emit
-from xpcnn.simulated.guard import Host, arrays_in, to_hosts, to_hosts_by_name
+from xpcnn.simulated.events import emit, weigh
+from xpcnn.simulated.guard import Host, arrays_in, numbers_in, to_hosts, to_hosts_by_name
+from xpcnn.simulated.launches import allocated, copied, launched, refuse_pending
+from xpcnn.simulated.memory import memory_of, poison
 from xpcnn.simulated.methods import METHODS, Flags, Pointer
 from xpcnn.simulated.results import on_device
+from xpcnn.simulated.streams import current_stream, deliver_later, host_waits_for
 
 
 class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
@@ -28,6 +31,7 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
 
     def __init__(self, host: Any) -> None:
         self._host = np.asarray(host)
+        memory_of(self._host)
 
     # ---- what the host may ask without waiting --------------------------------------------------------
 
@@ -109,12 +113,13 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, key: Any) -> "ndarray":
-        result: ndarray = on_device(indexing.getitem(self._host, key), "getitem", [self])
+        result: ndarray = on_device(indexing.getitem(self._host, key), "getitem", [self], given=key)
         return result
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if indexing.setitem(self._host, key, value):
-            emit("launch", "setitem")
+        written = indexing.setitem(self._host, key, value)
+        if written is not None:
+            launched("setitem", arrays_in((key, value)), [ndarray(written)], numbers_in((key, value)))
 
     # ---- what waits for the device --------------------------------------------------------------------
 
@@ -143,18 +148,25 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
     def get(
         self, stream: Any = None, order: Any = "C", out: Host | None = None, blocking: bool = True
     ) -> Host:
-        """Copy to the host."""
-        host = self._downloaded(".get()")
-        if out is None:
-            return host.copy(order)
-        out[...] = host
-        return out
+        """Copy to the host; without `blocking`, what comes back is poisoned until the stream has been waited for."""
+        values = self._downloaded(".get()", stream, blocking).copy(order)
+        if blocking:
+            if out is None:
+                return values
+            out[...] = values
+            return out
+        target = poison(np.empty_like(values) if out is None else out)
+        deliver_later(stream or current_stream(), target, values)
+        return target
 
     def set(self, arr: Host, stream: Any = None) -> None:
         """Copy from a host array of the same shape and dtype."""
         if not isinstance(arr, Host) or (arr.shape, arr.dtype) != (self.shape, self.dtype):
             raise TypeError(f"set: expected a numpy.ndarray {self.shape} of {self.dtype}; convert it first")
         emit("upload", ".set()")
+        refuse_pending(arr, ".set()")
+        copied(".set()", [], [self._host], stream or current_stream())
+        weigh("upload", arr.nbytes)
         self._host[...] = arr
 
     def item(self) -> Any:
@@ -170,8 +182,8 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         return self._downloaded(".tobytes()").tobytes(order)
 
     def __copy__(self) -> "ndarray":
-        copied: ndarray = self.copy()
-        return copied
+        twin: ndarray = self.copy()
+        return twin
 
     def __deepcopy__(self, memo: Any) -> "ndarray":
         return self.__copy__()
@@ -179,8 +191,13 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
     def __reduce__(self) -> tuple[Any, ...]:
         return _uploaded, (self._downloaded("pickle").copy(),)
 
-    def _downloaded(self, call: str) -> Host:
-        emit("download", call)
+    def _downloaded(self, call: str, stream: Any = None, blocking: bool = True) -> Host:
+        emit("download", call, waits=blocking)
+        stream = stream or current_stream()
+        clock = copied(call, [self._host], [], stream)
+        weigh("download", self._host.nbytes)
+        if blocking:
+            host_waits_for(clock)
         return self._host
 
     # ---- NumPy's functions, and NumPy's arrays ----------------------------------------------------------
@@ -222,12 +239,20 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
             judge.bind(f"ndarray.{name}", (self, *args), kwargs)
             with np.errstate(all="ignore"):  # CuPy never warns of an overflow
                 result = method.run(self._host, *to_hosts(args, name), **to_hosts_by_name(kwargs, name))
-            operands = [self, *arrays_in((args, kwargs))]
-            return on_device(result, name, operands, method.keeps_order, kwargs.get("out"))
+            operands, numbers = [self, *arrays_in((args, kwargs))], numbers_in((args, kwargs))
+            return on_device(result, name, operands, method.keeps_order, kwargs.get("out"), numbers)
 
         return call
 
 
+def uploaded(host: Host, call: str) -> ndarray:
+    """Return memory of the device's own, with the values of the host's that were copied into `host`."""
+    emit("upload", call)
+    made = ndarray(allocated(call, host, given=True))
+    copied(call, [], [host], current_stream())
+    weigh("upload", host.nbytes)
+    return made
+
+
 def _uploaded(host: Host) -> ndarray:
-    emit("upload", "pickle")
-    return ndarray(host)
+    return uploaded(host, "pickle")

@@ -8,14 +8,24 @@ PASSED_THROUGH = tuple(str(PACKAGE / path) for path in ("simulated", "backend.py
 """Not the cause of anything: the simulation, `to_device` and its like, and the launcher, which do as they are told."""
 
 
-def call_site() -> str:
-    """Return "folder/file.py:line" of the innermost frame that is neither the simulation's nor a library's."""
+def call_frame() -> tuple[str, int]:
+    """Return file and line of the innermost frame that is neither the simulation's nor a library's."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         file = frame.f_code.co_filename
         if not file.startswith((*PASSED_THROUGH, "<")) and "/numpy/" not in file:
             break
         frame = frame.f_back
-    path = Path(frame.f_code.co_filename)
-    shown = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else Path(path.parent.name, path.name)
-    return f"{shown.as_posix()}:{frame.f_lineno}"
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def shown(site: tuple[str, int]) -> str:
+    """Return "folder/file.py:line"."""
+    path = Path(site[0])
+    name = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else Path(path.parent.name, path.name)
+    return f"{name.as_posix()}:{site[1]}"
+
+
+def call_site() -> str:
+    """Return "folder/file.py:line" of the innermost frame that is neither the simulation's nor a library's."""
+    return shown(call_frame())

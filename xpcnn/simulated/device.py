@@ -1,28 +1,19 @@
-"""What a program finds in `cupy.cuda`: a stream to wait for, and no GPU."""
+"""What a program finds in `cupy.cuda`: streams, events and the runtime's waiting, and no GPU."""
 
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from xpcnn.simulated import judge
-from xpcnn.simulated.events import emit
+from xpcnn.simulated import judge, memory
+from xpcnn.simulated.streams import Event, Stream, current_stream, host_waits_for_all
 
-
-class Stream:
-    """The one stream; what was launched has happened by the time that `synchronize` is called."""
-
-    ptr = 0
-
-    def synchronize(self) -> None:
-        """Wait, and be counted."""
-        emit("synchronisation", "synchronize()")
-
-    def __repr__(self) -> str:
-        return "<stream of the simulated device>"
-
-
-STREAM = Stream()
-RUNTIME = SimpleNamespace(getDeviceCount=lambda: 0, deviceSynchronize=STREAM.synchronize)
-KNOWN: dict[str, Any] = {"get_current_stream": lambda: STREAM, "runtime": RUNTIME}
+RUNTIME = SimpleNamespace(getDeviceCount=lambda: 0, deviceSynchronize=host_waits_for_all)
+KNOWN: dict[str, Any] = {
+    "Event": Event,
+    "Stream": Stream,
+    "get_current_stream": current_stream,
+    "memory": SimpleNamespace(OutOfMemoryError=memory.OutOfMemoryError),
+    "runtime": RUNTIME,
+}
 
 
 class DeviceModule(ModuleType):

@@ -18,7 +18,7 @@ Kind: TypeAlias = Literal["launch", "allocation", "upload", "download", "synchro
 
 
 class CaptureError(BackendError):
-    """A call that the capture of a CUDA graph forbids."""
+    """What the capture of a CUDA graph forbids, or records in a way that its replays go wrong."""
 
 
 class Forbidden(NamedTuple):
@@ -27,6 +27,22 @@ class Forbidden(NamedTuple):
     call: str
     site: str
     why: str
+
+
+class Capture:
+    """A capture under way: the stream it records, from which piece of its work on, and what was found in a survey."""
+
+    def __init__(self, survey: bool, stream: int, tick: int) -> None:
+        self.survey, self.stream, self.tick = survey, stream, tick
+        self.found: list[Forbidden] = []
+
+    def report(self, forbidden: Forbidden) -> None:
+        """Raise CaptureError, or put it on the survey's list."""
+        if not self.survey:
+            raise CaptureError(
+                f"{forbidden.call} at {forbidden.site}: the stream is capturing a CUDA graph, and {forbidden.why}"
+            )
+        self.found.append(forbidden)
 
 
 WHY = {
@@ -40,14 +56,16 @@ RANDOM = "cuRAND draws from a state on the host; draw on the host before, or use
 
 Listener: TypeAlias = Callable[[Kind, str], None]
 Watcher: TypeAlias = Callable[[str, DType], None]
+Scale: TypeAlias = Callable[[Kind, int], None]
 
 _listeners: list[Listener] = []
 _watchers: list[Watcher] = []
-_captures: list[list[Forbidden] | None] = []
+_scales: list[Scale] = []
+_captures: list[Capture] = []
 
 
-def emit(kind: Kind, call: str, why: str = "") -> None:
-    """Announce an event, caused by a call of this name.
+def emit(kind: Kind, call: str, why: str = "", waits: bool = True) -> None:
+    """Announce an event, caused by a call of this name; a download `waits`, unless it is asked not to.
 
     Raises
     ------
@@ -59,7 +77,7 @@ def emit(kind: Kind, call: str, why: str = "") -> None:
         forbid(call, why or WHY[kind])
     for listener in _listeners:
         listener(kind, call)
-        if kind == "download":  # which waits for whatever computes the array
+        if kind == "download" and waits:  # for whatever computes the array
             listener("synchronisation", call)
 
 
@@ -69,52 +87,43 @@ def emit_dtype(call: str, dtype: DType) -> None:
         watcher(call, dtype)
 
 
+def weigh(kind: Kind, nbytes: int) -> None:
+    """Announce how many bytes an event is about: allocated, copied, or read and written by a launch."""
+    for scale in _scales:
+        scale(kind, nbytes)
+
+
+def captured() -> Capture | None:
+    """Return the capture under way, the innermost, or None."""
+    return _captures[-1] if _captures else None
+
+
 def forbid(call: str, why: str) -> None:
     """Raise CaptureError inside `capturing`, or put the call on the list there is; do nothing outside."""
-    if not _captures:
-        return
-    survey = _captures[-1]
-    if survey is None:
-        raise CaptureError(f"{call} at {call_site()}: the stream is capturing a CUDA graph, and {why}")
-    survey.append(Forbidden(call, call_site(), why))
+    if (capture := captured()) is not None:
+        capture.report(Forbidden(call, call_site(), why))
 
 
 @contextmanager
-def capturing(survey: bool = False) -> Iterator[list[Forbidden]]:
-    """Inside the ``with`` block everything that the capture of a CUDA graph forbids is a CaptureError.
-
-    Uploads, downloads, synchronisations, boolean masks and `nonzero`, device random numbers, and CuPy's own
-    cuBLAS (`matmul`, `dot`, `tensordot`, `einsum`, `linalg`). So that a step can be captured is a unit test.
-
-    Parameters
-    ----------
-    survey : bool
-        Let the calls happen and collect them in the list that the block is given: what is left to mend.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from xpcnn.simulated import ndarray
-    >>> loss = ndarray(np.float32(2.0))
-    >>> with capturing():
-    ...     doubled = loss + loss
-    >>> with capturing(survey=True) as forbidden:
-    ...     number = float(loss)
-    >>> [(call, why) for call, site, why in forbidden]
-    [('float()', "it copies to the host's memory; download after the capture")]
-    """
-    found: list[Forbidden] = []
-    _captures.append(found if survey else None)
+def forbidding(capture: Capture) -> Iterator[None]:
+    """Let `forbid` report to this capture in the ``with`` block."""
+    _captures.append(capture)
     try:
-        yield found
+        yield
     finally:
-        _captures.pop()
+        _captures.remove(capture)
 
 
 @contextmanager
-def listening(listener: Listener | None = None, watcher: Watcher | None = None) -> Iterator[None]:
-    """Call `listener(kind, call)` for every event in the ``with`` block, `watcher(call, dtype)` for every new array."""
-    joined: list[tuple[list[Any], Any]] = [(_listeners, listener), (_watchers, watcher)]
+def listening(
+    listener: Listener | None = None, watcher: Watcher | None = None, scale: Scale | None = None
+) -> Iterator[None]:
+    """Inform of every event in the ``with`` block.
+
+    ``listener(kind, call)`` is called for each, ``watcher(call, dtype)`` for every new array, ``scale(kind, nbytes)``
+    for the bytes of a launch, an allocation or a copy.
+    """
+    joined: list[tuple[list[Any], Any]] = [(_listeners, listener), (_watchers, watcher), (_scales, scale)]
     joined = [(group, member) for group, member in joined if member is not None]
     for group, member in joined:
         group.append(member)

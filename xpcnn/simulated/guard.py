@@ -54,6 +54,19 @@ def arrays_in(value: Any) -> list[OnDevice]:
     return []
 
 
+def numbers_in(value: Any) -> list[Any]:
+    """Return Python's and NumPy's numbers among arguments, in slices, tuples, lists and dictionaries too."""
+    if isinstance(value, int | float | complex | np.generic):
+        return [value]
+    if isinstance(value, slice):
+        value = value.start, value.stop, value.step
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        return [number for item in value for number in numbers_in(item)]
+    return []
+
+
 def to_hosts_by_name(kwargs: dict[str, Any], call: str) -> dict[str, Any]:
     """Return keyword arguments with NumPy's arrays in place of the device's."""
     return {name: to_hosts(value, f"{call}: {name}") for name, value in kwargs.items()}

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """Counts of events; `entries` is a Counter of Entry, the attributes are totals of a kind.
+    """Counts of events; `entries` is a Counter of Entry, `nbytes` one of bytes by kind, the attributes are totals.
 
     A download waits for the device, so it is counted as a synchronisation too. An array function counts as one
     launch (CuPy's `pad`, for instance, makes several), a view as none.
@@ -32,6 +32,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.entries: Counter[Entry] = Counter()
+        self.nbytes: Counter[Kind] = Counter()
 
     @property
     def launches(self) -> int:
@@ -58,6 +59,26 @@ class Ledger:
         """Times the host waited for the device."""
         return self.total("synchronisation")
 
+    @property
+    def bytes_allocated(self) -> int:
+        """Bytes of the arrays allocated."""
+        return self.nbytes["allocation"]
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that launches read and write, each array once a launch: what the device's memory has to move."""
+        return self.nbytes["launch"]
+
+    @property
+    def bytes_uploaded(self) -> int:
+        """Bytes copied from the host to the device."""
+        return self.nbytes["upload"]
+
+    @property
+    def bytes_downloaded(self) -> int:
+        """Bytes copied from the device to the host."""
+        return self.nbytes["download"]
+
     def total(self, kind: Kind) -> int:
         """Return the number of events of a kind."""
         return sum(count for entry, count in self.entries.items() if entry.kind == kind)
@@ -70,9 +91,14 @@ class Ledger:
         """Enter an event, at the line that calls."""
         self.entries[Entry(kind, call, call_site())] += 1
 
+    def weigh(self, kind: Kind, nbytes: int) -> None:
+        """Enter the bytes of an event."""
+        self.nbytes[kind] += nbytes
+
     def clear(self) -> None:
         """Begin again."""
         self.entries.clear()
+        self.nbytes.clear()
 
     def __str__(self) -> str:
         """A table, a line of the program a row, in the order of the program's files, and the totals."""
@@ -114,7 +140,7 @@ def ledger() -> Iterator[Ledger]:
     (2, 2, 0, 1, 1)
     """
     counts = Ledger()
-    with listening(counts.count):
+    with listening(counts.count, scale=counts.weigh):
         yield counts
 
 

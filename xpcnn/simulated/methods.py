@@ -7,7 +7,7 @@ import numpy as np
 
 from xpcnn.simulated.events import CUBLAS, MASK, emit, forbid
 from xpcnn.simulated.guard import Host
-from xpcnn.simulated.indexing import WRAPS, refuse_repeated
+from xpcnn.simulated.indexing import ATOMIC, WRAPS, OrderError, refuse_repeated
 
 
 class Method(NamedTuple):
@@ -105,7 +105,20 @@ def _cast(result: Any, dtype: Any) -> Any:
     return result if dtype is None else np.asarray(result).astype(dtype)
 
 
-def _scatter(ufunc: np.ufunc) -> Callable[..., None]:
+def scatter_add(a: Host, slices: Any, value: Any) -> None:
+    """Add whole numbers into places that may come twice; a GPU does it by atomics, in an order of its own.
+
+    Raises
+    ------
+    OrderError
+        For floating numbers: where a place comes twice, every run may round to another sum.
+    """
+    if a.dtype.kind in "fc":
+        raise OrderError(f"scatter_add: {ATOMIC}; where no index comes twice, write x[i] += y")
+    np.add.at(a, slices, value)
+
+
+def _extreme(ufunc: np.ufunc) -> Callable[..., None]:
     def scatter(a: Host, slices: Any, value: Any) -> None:
         ufunc.at(a, slices, value)
 
@@ -135,9 +148,9 @@ METHODS: dict[str, Method] = {
     "prod": Method(prod),
     "ptp": Method(np.ptp),
     "put": Method(put),
-    "scatter_add": Method(_scatter(np.add)),
-    "scatter_max": Method(_scatter(np.maximum)),
-    "scatter_min": Method(_scatter(np.minimum)),
+    "scatter_add": Method(scatter_add),
+    "scatter_max": Method(_extreme(np.maximum)),
+    "scatter_min": Method(_extreme(np.minimum)),
     "take": Method(take),
     "view": Method(view, keeps_order=True),
 }

@@ -15,8 +15,8 @@ from xpcnn.simulated import judge
 from xpcnn.simulated.arithmetic import elementwise
 from xpcnn.simulated.array import ndarray
 from xpcnn.simulated.events import CUBLAS, MASK, emit, forbid
-from xpcnn.simulated.guard import Host, arrays_in, refuse_sequence, to_hosts, to_hosts_by_name
-from xpcnn.simulated.indexing import WRAPS, refuse_repeated
+from xpcnn.simulated.guard import Host, arrays_in, numbers_in, refuse_sequence, to_hosts, to_hosts_by_name
+from xpcnn.simulated.indexing import ATOMIC, WRAPS, OrderError, refuse_repeated
 from xpcnn.simulated.results import on_device
 from xpcnn.simulated.rules import RULES
 
@@ -27,6 +27,9 @@ WAITS = {
     "unravel_index",
 }  # fmt: skip
 """Functions of CuPy that read a value from the device on their way."""
+
+COUNTS = {"bincount", "histogram", "histogram2d", "histogramdd"}
+"""Functions of CuPy that add up `weights` by atomics."""
 
 PRODUCTS = {"dot", "einsum", "inner", "kron", "matmul", "tensordot", "vdot"}
 """Functions that CuPy computes by cuBLAS."""
@@ -69,7 +72,7 @@ class Ufunc:
         )
 
     def at(self, a: Any, indices: Any, b: Any = None) -> None:
-        """Add into places that may come twice; atomically on a GPU, so in an order that changes from run to run."""
+        """Add into places that may come twice: atomically on a GPU, so floating numbers are refused."""
         scatter = {"add": "scatter_add", "maximum": "scatter_max", "minimum": "scatter_min"}
         getattr(a, self._method(scatter, "at"))(indices, b)
 
@@ -111,7 +114,7 @@ class StandIn(ModuleType):
                 f"cupy.{path} is compiled for a GPU only; write the kernel as a RawModule's source"
             )
         if path == "RawModule":
-            from xpcnn.simulated.cuda import RawModule
+            from xpcnn.simulated.raw_module import RawModule
 
             return RawModule
         if path in ("random", "cuda"):
@@ -161,6 +164,8 @@ def generic(path: str, numpy_function: Callable[..., Any]) -> Callable[..., Any]
             forbid(name, CUBLAS)
         if name == "put_along_axis":
             _refuse_repeated_along(*hosts, **hosts_by_name)
+        if name in COUNTS:
+            _refuse_atomic_sum(name, args, kwargs)
         try:
             with np.errstate(all="ignore"):
                 result = numpy_function(*hosts, **hosts_by_name)
@@ -169,7 +174,14 @@ def generic(path: str, numpy_function: Callable[..., Any]) -> Callable[..., Any]
         if name in ANSWER_ON_DEVICE:
             result = np.bool_(result)
         keeps_order = name in KEEPS_ORDER or name.endswith("_like")
-        return on_device(result, name, arrays_in((args, kwargs)), keeps_order, kwargs.get("out"))
+        return on_device(
+            result,
+            name,
+            arrays_in((args, kwargs)),
+            keeps_order,
+            kwargs.get("out"),
+            numbers_in((args, kwargs)),
+        )
 
     return call
 
@@ -177,6 +189,14 @@ def generic(path: str, numpy_function: Callable[..., Any]) -> Callable[..., Any]
 def _refuse_repeated_along(arr: Host, indices: Host, values: Any, axis: int) -> None:
     places = np.take_along_axis(np.arange(arr.size).reshape(arr.shape), indices, axis)
     refuse_repeated(places, "put_along_axis")
+
+
+def _refuse_atomic_sum(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse weights, which are added where each value falls."""
+    bound = judge.signature(name)
+    weights = None if bound is None else bound.bind(*args, **kwargs).arguments.get("weights")
+    if isinstance(weights, ndarray) and weights.dtype.kind in "fc":
+        raise OrderError(f"{name} with weights: {ATOMIC}")
 
 
 def _is_array(args: tuple[Any, ...], position: int) -> bool:

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.lib import stride_tricks
 
-from xpcnn.simulated.array import ndarray
-from xpcnn.simulated.events import CUBLAS, emit, emit_dtype, forbid
+from xpcnn.simulated.array import ndarray, uploaded
+from xpcnn.simulated.events import CUBLAS, emit_dtype, forbid
 from xpcnn.simulated.guard import Host, OnDevice, arrays_in, refuse_sequence, to_hosts, to_hosts_by_name
+from xpcnn.simulated.launches import allocated, refuse_pending
+from xpcnn.simulated.memory import poison
 from xpcnn.simulated.results import on_device
 
 RULES: dict[str, Callable[..., Any]] = {}
@@ -84,13 +86,13 @@ def is_available() -> bool:
 def _upload(value: Any, dtype: Any, order: Any) -> ndarray:
     if arrays_in(value):
         raise TypeError("array: a list of device arrays; use xp.stack, which says what it does")
-    emit("upload", "asarray")
-    emit("allocation", "asarray")
+    if isinstance(value, Host):
+        refuse_pending(value, "asarray")
     host = np.array(value, dtype)
     if host.dtype.kind not in "biufc":
         raise ValueError(f"Unsupported dtype {host.dtype}")
     fortran = order == "F" or (order in (None, "K", "A") and host.flags.fnc)
-    return ndarray(np.asarray(host, order="F" if fortran else "C"))
+    return uploaded(np.asarray(host, order="F" if fortran else "C"), "asarray")
 
 
 # ---- memory with nothing in it ----------------------------------------------------------------------------
@@ -112,13 +114,8 @@ def empty_like(
 
 
 def _poisoned(host: Host, call: str) -> ndarray:
-    if host.dtype == bool:
-        host.fill(True)
-    else:
-        host.fill(np.full(1, -1, f"i{host.itemsize}").view(host.dtype)[0] if host.itemsize <= 8 else np.nan)
-    emit("allocation", call)
     emit_dtype(call, host.dtype)
-    return ndarray(host)
+    return ndarray(poison(allocated(call, host)))
 
 
 # ---- what the signature hides -----------------------------------------------------------------------------
@@ -132,7 +129,9 @@ def einsum(*operands: Any, **kwargs: Any) -> Any:
             f"einsum: Did not understand the following kwargs: {sorted(unknown)}; CuPy has dtype, optimize"
         )
     forbid("einsum", CUBLAS)
-    return on_device(np.einsum(*to_hosts(operands, "einsum"), **kwargs), "einsum", arrays_in(operands))
+    return on_device(
+        np.einsum(*to_hosts(operands, "einsum"), **kwargs), "einsum", arrays_in(operands), given=operands
+    )
 
 
 PAD_KEYWORDS = {
@@ -154,7 +153,7 @@ def pad(array: ndarray, pad_width: Any, mode: Any = "constant", **kwargs: Any) -
     refuse_sequence(array, "pad")
     host = to_hosts(array, "pad")
     padded = np.pad(host, pad_width, mode, **to_hosts_by_name(kwargs, "pad"))
-    return on_device(padded, "pad", [], keeps_order=True)
+    return on_device(padded, "pad", [], keeps_order=True, given=(array, pad_width, kwargs))
 
 
 @rule("meshgrid")

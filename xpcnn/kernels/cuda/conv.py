@@ -29,6 +29,7 @@ def conv(device: Device, x: Any, weight: Any, bias: Any, window: Window, groups:
         device.launch(
             "bias_relu", part.size, product=product, bias=bias, y=part, rectify=0, N=len(part), O=O, P=OH * OW
         )
+        del cols, product  # so that the next piece takes their place, and not as much again
     return y
 
 
@@ -55,6 +56,8 @@ def conv_backward(
         if dx is not None:
             dcols = _multiply(filters.swapaxes(1, 2), d).reshape(cols.shape)
             dx[some] = col2im(device, dcols, x.shape[2:], window)
+            del dcols
+        del cols, d  # so that the next piece takes their place, and not as much again
     return dx, dweight.reshape(weight.shape), dbias
 
 
