@@ -1,28 +1,18 @@
 """Hooks around every layer of a model: what goes in and comes out, forward and backward, by the layer's name."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
-Direction: TypeAlias = Literal["forward", "backward"]
+from xpcnn.layers import Layer
+from xpcnn.layers.passes import Direction, observed
+
 Hook: TypeAlias = Callable[[str, Any, Direction, Any], None]
 """Is called with the layer's dotted name, the layer, the direction, and what goes in or comes out."""
 
 
-class Traceable(Protocol):
-    """A layer: it says the name of every layer inside it, itself included."""
-
-    def named_layers(self) -> Iterable[tuple[str, Any]]:
-        """Yield (dotted name, layer)."""
-        ...
-
-    def named_steps(self) -> Iterable[tuple[str, Any]]:
-        """Yield (dotted name, layer), with fused layers in place of those that they compute."""
-        ...
-
-
 @contextmanager
-def traced(model: Traceable, enter: Hook | None = None, leave: Hook | None = None) -> Iterator[None]:
+def traced(model: Layer, enter: Hook | None = None, leave: Hook | None = None) -> Iterator[None]:
     """Inside the ``with`` block call `enter` before and `leave` after every layer's forward and backward.
 
     What is watched is what runs: neighbours that a `Sequential` fuses are one layer, called "1+2". A layer in
@@ -36,36 +26,13 @@ def traced(model: Traceable, enter: Hook | None = None, leave: Hook | None = Non
     '0' forward [1. 1.]
     '' forward [1. 1.]
     """
-    once = {id(layer): (name, layer) for name, layer in reversed([*model.named_steps()])}
-    layers = list(once.values())
-    directions: tuple[Direction, ...] = ("forward", "backward")
-    try:
-        for name, layer in layers:
-            for direction in directions:  # an attribute of the object hides the method of its class
-                setattr(
-                    layer, direction, _hooked(getattr(layer, direction), name, layer, direction, enter, leave)
-                )
+    names = {id(layer): name for name, layer in reversed([*model.named_steps()])}
+    hooks = {"enter": enter, "leave": leave}
+
+    def observe(moment: str, layer: Any, direction: Direction, value: Any) -> None:
+        hook = hooks[moment]
+        if hook and id(layer) in names:
+            hook(names[id(layer)], layer, direction, value)
+
+    with observed(observe):
         yield
-    finally:
-        for _, layer in layers:
-            for direction in directions:
-                vars(layer).pop(direction, None)
-
-
-def _hooked(
-    method: Callable[..., Any],
-    name: str,
-    layer: Any,
-    direction: Direction,
-    enter: Hook | None,
-    leave: Hook | None,
-) -> Callable[..., Any]:
-    def call(value: Any, *args: Any, **kwargs: Any) -> Any:
-        if enter:
-            enter(name, layer, direction, value)
-        result = method(value, *args, **kwargs)
-        if leave:
-            leave(name, layer, direction, result)
-        return result
-
-    return call

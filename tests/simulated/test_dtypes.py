@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from xpcnn.errors import DtypeError
 from xpcnn.layers import Affine, Layer, ReLU, Residual, Sequential
 from xpcnn.simulated import dtype_ledger
 from xpcnn.simulated.dtypes import PolicyError
+from xpcnn.tracing import traced
 
 
 class Promoting(Layer):
@@ -37,16 +40,19 @@ def test_a_float64_is_refused_with_the_layers_name_and_the_line(x):
             match=r"multiply made float64 at simulated/test_dtypes\.py:\d+, in layer '1\.1' \(Promoting\(\)\), "
             r"forward; allowed: float32",
         ),
-        dtype_ledger(model),
+        dtype_ledger(partial(traced, model)),
     ):
         model(x)
 
 
 def test_backward_too(x):
     model = Residual(Promoting(backward=np.float64(2)))
-    with dtype_ledger(model):
+    with dtype_ledger(partial(traced, model)):
         y = model(x)
-    with pytest.raises(DtypeError, match=r"in layer 'body' \(Promoting\(\)\), backward"), dtype_ledger(model):
+    with (
+        pytest.raises(DtypeError, match=r"in layer 'body' \(Promoting\(\)\), backward"),
+        dtype_ledger(partial(traced, model)),
+    ):
         model.backward(y)
 
 
@@ -82,7 +88,7 @@ def test_the_policy_may_be_another(x):
 
 def test_afterwards_nothing_is_watched_and_the_layers_are_as_before(x):
     model = Sequential(Promoting(np.float64(2)))
-    with pytest.raises(PolicyError), dtype_ledger(model):
+    with pytest.raises(PolicyError), dtype_ledger(partial(traced, model)):
         model(x)
     assert model(x).dtype == np.float64
     assert "forward" not in vars(model[0])

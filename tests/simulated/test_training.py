@@ -18,6 +18,7 @@ from xpcnn.layers import Buffer, Parameter
 from xpcnn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam, Momentum
 from xpcnn.simulated import dtype_ledger, ledger
+from xpcnn.tracing import traced
 
 SMALL = ("simple", "deep", "lenet5")
 BATCHES, SIZE = 3, 4
@@ -94,7 +95,7 @@ def test_no_optimizer_waits(device, optimizer):
 def test_no_layer_waits_uploads_or_promotes(device, example):
     make, shape = EXAMPLES[example]
     layer, x = make(), to_device(np.random.default_rng(0).random(shape, np.float32))
-    with dtype_ledger(layer), ledger() as counts:
+    with dtype_ledger(functools.partial(traced, layer)), ledger() as counts:
         layer.backward(layer(x))
         layer.eval()(x)
     assert (counts.uploads, counts.synchronisations) == (0, 0), f"\n{counts}"

@@ -17,8 +17,8 @@ from xpcnn.layers.tree import dotted, found, replaced, resolve
 Inputs: TypeAlias = Any
 """One array, or a tuple of them."""
 
-INTERNAL = frozenset({"_stack", "_steps", "_shapes", "forward", "backward"})
-"""Attributes that hold no children, and that copies do not get; the last two are hooks of `xpcnn.tracing`."""
+INTERNAL = frozenset({"_stack", "_steps", "_shapes"})
+"""Attributes that hold no children, and that copies do not get."""
 
 
 class Layer:

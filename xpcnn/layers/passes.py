@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from xpcnn.errors import BackwardError, DtypeError, ShapeError
 
@@ -28,6 +28,23 @@ class Pass:
 _forward: ContextVar[Pass | None] = ContextVar("xpcnn pass under way", default=None)
 _backward: ContextVar[Pass | None] = ContextVar("xpcnn pass that backward is in", default=None)
 _saving: ContextVar[bool] = ContextVar("xpcnn saving for backward", default=True)
+
+
+Direction: TypeAlias = Literal["forward", "backward"]
+Observer: TypeAlias = Callable[[Literal["enter", "leave"], Any, Direction, Any], None]
+"""Is called with the layer, the direction, and what goes in or comes out."""
+
+_observers: ContextVar[tuple[Observer, ...]] = ContextVar("xpcnn observers of layers", default=())
+
+
+@contextmanager
+def observed(observer: Observer) -> Iterator[None]:
+    """Inside the ``with`` block let `observer` see every forward and backward of every layer, in this context."""
+    token = _observers.set((*_observers.get(), observer))
+    try:
+        yield
+    finally:
+        _observers.reset(token)
 
 
 @contextmanager
@@ -118,10 +135,14 @@ def recorded(forward: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(self: Any, *inputs: Any, **options: Any) -> Any:
         if type(self).forward is not wrapper:  # a subclass calls it through super()
             return forward(self, *inputs, **options)
-        token = _forward.set(Pass()) if under_way() is None else None
+        token, observers = _forward.set(Pass()) if under_way() is None else None, _observers.get()
         try:
+            for observer in observers:
+                observer("enter", self, "forward", inputs[0] if len(inputs) == 1 else inputs)
             frame = self._frames.push()
             y = forward(self, *inputs, **options)
+            for observer in observers:
+                observer("leave", self, "forward", y)
             if frame is not None:
                 frame.outputs = [_output(part) for part in y] if isinstance(y, (list, tuple)) else _output(y)
             return y
@@ -153,8 +174,10 @@ def checked(backward: Callable[..., Any]) -> Callable[..., Any]:
                 f"{self}: its last forward() was not part of the call whose backward() is under way; "
                 "call the model again before backward(), or put all calls into: with one_pass()"
             )
-        frame = frames.stack[-1]
+        frame, observers = frames.stack[-1], _observers.get()
         _check(dy, frame.outputs, self)
+        for observer in observers:
+            observer("enter", self, "backward", dy)
         token = _backward.set(frames.of) if outer is None else None
         try:
             dx = backward(self, *wanted)
@@ -163,6 +186,8 @@ def checked(backward: Callable[..., Any]) -> Callable[..., Any]:
                 _backward.reset(token)
         if frames.stack and frames.stack[-1] is frame:
             frames.stack.pop()
+        for observer in observers:
+            observer("leave", self, "backward", dx)
         return dx
 
     return wrapper

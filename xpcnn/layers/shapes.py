@@ -8,9 +8,8 @@ import numpy as np
 from xpcnn.backend import use_backend
 from xpcnn.errors import ShapeError, XpcnnError
 from xpcnn.layers.parameter import Buffer, Parameter
-from xpcnn.layers.passes import no_grad
+from xpcnn.layers.passes import no_grad, observed
 from xpcnn.layers.tree import dotted
-from xpcnn.tracing import traced
 
 Shape: TypeAlias = tuple[int, ...]
 """Of one sample, without the batch axis; for several inputs a tuple of such tuples."""
@@ -49,14 +48,17 @@ def _pass_of_zeros(layer: Any, input_shape: Shape) -> tuple[Shape, list[tuple[st
     """Return the shape of y, and by name what shape every layer inside has been given, in this order."""
     met: list[tuple[str, Shape]] = []
 
-    def enter(name: str, _: Any, direction: str, value: Any) -> None:
-        met.append((name, _shape(value)))
-
     with use_backend("numpy", reference=True), no_grad():
         twin = layer.copy().eval().to_device()
         dtype = next((a.data.dtype for a in twin._arrays() if a.data.dtype.kind == "f"), np.dtype(np.float32))
+        names = {id(inner): name for name, inner in reversed([*twin.named_steps()])}
+
+        def observe(moment: str, inner: Any, direction: str, value: Any) -> None:
+            if moment == "enter" and id(inner) in names:
+                met.append((names[id(inner)], _shape(value)))
+
         try:
-            with traced(twin, enter=enter):
+            with observed(observe):
                 y = twin.forward(_zeros(input_shape, dtype))
         except XpcnnError:
             raise

@@ -1,15 +1,16 @@
 """The dtype ledger: nothing silently becomes float64, or whoever made it so is named."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from xpcnn.errors import DtypeError
 from xpcnn.simulated.call_site import call_site
 from xpcnn.simulated.events import DType, listening
-from xpcnn.tracing import Traceable, traced
+
+Hook: TypeAlias = Callable[[str, Any, str, Any], None]
 
 
 class PolicyError(DtypeError):
@@ -18,14 +19,15 @@ class PolicyError(DtypeError):
 
 @contextmanager
 def dtype_ledger(
-    model: Traceable | None = None, allowed: tuple[str, ...] = ("float32",)
+    traced: Callable[[Hook, Hook], AbstractContextManager[None]] | None = None,
+    allowed: tuple[str, ...] = ("float32",),
 ) -> Iterator[dict[str, int]]:
     """Inside the ``with`` block no operation may make a floating array of another dtype than `allowed`.
 
     Parameters
     ----------
-    model : Layer
-        Its layers are named in the error.
+    traced : function of (enter, leave)
+        What names the layers in the error: ``functools.partial(xpcnn.tracing.traced, model)``.
     allowed : names of dtypes
         Integers and booleans always are.
 
@@ -71,8 +73,8 @@ def dtype_ledger(
         inside.pop()
 
     with listening(watcher=watch):
-        if model is None:
+        if traced is None:
             yield made
         else:
-            with traced(model, enter, leave):
+            with traced(enter, leave):
                 yield made
