@@ -67,7 +67,9 @@ def enter(
     clock = _use(call, read, written, stream, site)
     weigh("launch", sum({id(host): host.nbytes for host in (*read, *written)}.values()))
     HISTORY.add(call, site, read, written, tuple(numbers))
-    if (capture := captured()) is not None:
+    if (
+        capture := captured()
+    ) is not None and capture.stream:  # if it is the null stream itself, that was reported
         if stream.number == 0:
             forbid(call, LEGACY)
         elif clock.get(capture.stream, 0) < capture.tick:
@@ -77,7 +79,6 @@ def enter(
 def copied(call: str, reads: list[Host], writes: list[Host], stream: Stream) -> Clock:
     """Enter a copy between host and device in a stream, and return its clock."""
     HISTORY.copy_between()
-
     return _use(call, reads, writes, stream, call_frame())
 
 
