@@ -22,6 +22,36 @@ def test_the_example_of_the_ledger_gives_what_the_page_shows(capsys):
         assert curious.startswith("examples/step.py:18 ")
 
 
+def example(first_line):
+    return PAGE[PAGE.index(f"```python\n{first_line}") + len("```python\n") :].partition("```")[0]
+
+
+def test_the_example_of_a_race_prints_what_the_page_shows(capsys):
+    exec(
+        compile(
+            example("from xpcnn.backend import to_device, use_backend, xp"), "examples/streams.py", "exec"
+        ),
+        {},
+    )
+    printed = re.sub(r"stream \d+", "stream 1", capsys.readouterr().out)
+    assert printed.strip() == " ".join(
+        PAGE[PAGE.index("multiply at examples") :].partition("\n```")[0].split()
+    )
+
+
+def test_the_example_of_memory_prints_what_the_page_shows(capsys):
+    exec(example("from xpcnn.backend import to_device, use_backend\n"), {})
+    assert capsys.readouterr().out == "32 48\n"
+    assert "# 32 48" in PAGE
+
+
+def test_the_example_of_a_capture_finds_the_products_only(capsys):
+    names = {}
+    exec(compile(EXAMPLE, "examples/step.py", "exec"), names)
+    exec(compile(example("from xpcnn.backend import synchronize"), "examples/capture.py", "exec"), names)
+    assert {found.call for found in names["forbidden"]} == {"matmul"}
+
+
 def test_the_lines_of_the_table_are_of_files_that_exist():
     package = Path(__file__).parents[2] / "xpcnn"
     files = {line.partition(":")[0] for line in TABLE.splitlines() if ".py:" in line} - {"examples/step.py"}

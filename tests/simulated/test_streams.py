@@ -1,5 +1,6 @@
 """Two streams: what is ordered, what is not, and a download that nobody waited for."""
 
+import inspect
 import threading
 
 import numpy as np
@@ -11,7 +12,7 @@ from xpcnn.backend import synchronize, to_device, to_host, use_backend, xp
 from xpcnn.errors import BackendError, DivergenceError
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import SGD
-from xpcnn.simulated import ledger
+from xpcnn.simulated import judge, ledger
 from xpcnn.simulated.launches import RaceError
 
 
@@ -196,6 +197,19 @@ def test_the_current_stream_is_the_threads():
         "<the null stream of the simulated device>",
     )
     assert (a.ptr != 0, a.is_non_blocking, a != stream()) == (True, True, True)
+
+
+STREAM = {"use", "record", "wait_event", "synchronize", "done", "null", "ptr", "priority", "is_non_blocking"}
+
+
+def test_streams_and_events_are_called_as_cupys():
+    for ours, names in (("Stream", STREAM), ("Event", {"record", "synchronize", "done"})):
+        kind, theirs = getattr(xp.cuda, ours), getattr(judge.cupy().cuda, ours)
+        assert list(inspect.signature(kind).parameters) == list(inspect.signature(theirs).parameters)
+        public = {name for name in {*vars(kind), *vars(kind())} if not name.startswith("_")} - {"number"}
+        assert public == names
+        assert all(hasattr(theirs, name) for name in names - {"ptr"})  # which __init__ sets
+    assert list(inspect.signature(xp.cuda.get_current_stream).parameters) == ["device_id"]
 
 
 @pytest.mark.parametrize("name", ["begin_capture", "launch_host_func", "add_callback"])

@@ -33,7 +33,10 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     if labels.ndim == 1:
-        losses = -xp.take_along_axis(log_p, labels[:, None], axis=1)  # (M, 1)
+        losses = -xp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]  # (M,)
+        losses = xp.where(
+            (labels >= 0) & (labels < logits.shape[1]), losses, xp.nan
+        )  # CuPy wraps around in silence
     else:
         losses = -(labels * xp.where(labels != 0, log_p, 0)).sum(axis=1)  # (M,), with 0 log 0 = 0
     return losses.mean(), xp.exp(log_p).astype(dtype, copy=False)

@@ -56,14 +56,14 @@ def arrays_in(value: Any) -> list[OnDevice]:
 
 def numbers_in(value: Any) -> list[Any]:
     """Return Python's and NumPy's numbers among arguments, in slices, tuples, lists and dictionaries too."""
-    if isinstance(value, int | float | complex | np.generic):
+    if isinstance(value, (int, float, complex, np.generic)):
         return [value]
     if isinstance(value, slice):
         value = value.start, value.stop, value.step
     if isinstance(value, dict):
         value = tuple(value.values())
-    if isinstance(value, tuple | list):
-        return [number for item in value for number in numbers_in(item)]
+    if isinstance(value, (tuple, list)):
+        return [number for item in value if item is not None for number in numbers_in(item)]
     return []
 
 

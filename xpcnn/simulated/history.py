@@ -1,6 +1,7 @@
 """The last launches, as a CUDA graph would record them: with these a capture compares its own."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from xpcnn.simulated import memory
@@ -48,15 +49,16 @@ class History:
         self,
         call: str,
         site: tuple[str, int],
-        reads: list[Host],
-        writes: list[Host],
-        numbers: tuple[Any, ...],
+        reads: Iterable[Place],
+        writes: Iterable[Place],
+        numbers: Iterable[Any],
     ) -> None:
         """Remember a launch."""
         if len(self.launches) == MOST:
             self._forget()
-        places = tuple(map(place, reads)), tuple(map(place, writes))
-        self.launches.append(Launch(self.next_number, call, site, *places, numbers, memory.newest()))
+        self.launches.append(
+            Launch(self.next_number, call, site, tuple(reads), tuple(writes), tuple(numbers), memory.newest())
+        )
         self.next_number += 1
 
     def copy_between(self) -> None:
@@ -93,7 +95,7 @@ class History:
 def place(host: Host) -> Place:
     """Return where an array begins."""
     of = memory.memory_of(host)
-    return Place(of.serial, memory.address(host) - memory.address(memory.owner(host)), of.given)
+    return Place(of.serial, memory.address(host) - of.address, of.given)
 
 
 HISTORY = History()

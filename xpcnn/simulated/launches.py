@@ -14,7 +14,7 @@ from xpcnn.simulated import memory, streams
 from xpcnn.simulated.call_site import call_frame, shown
 from xpcnn.simulated.events import captured, emit, forbid, weigh
 from xpcnn.simulated.guard import Host, OnDevice
-from xpcnn.simulated.history import HISTORY
+from xpcnn.simulated.history import HISTORY, Place
 from xpcnn.simulated.streams import Clock, Stream, name_of
 
 LEGACY = (
@@ -26,6 +26,31 @@ ELSEWHERE = "its stream has no part in the capture; let it wait for an event of 
 
 class RaceError(BackendError):
     """Two uses of the same memory whose order a GPU does not promise."""
+
+
+class Part(NamedTuple):
+    """The part of an allocation that an array is."""
+
+    allocation: memory.Memory
+    span: tuple[Any, ...]
+    """First and last address, and how the elements lie between them: shape, strides, bytes of an element."""
+    nbytes: int
+    contiguous: bool
+
+    @classmethod
+    def of(cls, host: Host) -> "Part":
+        """Return what an array is a part of, and which."""
+        of, contiguous = memory.memory_of(host), host.flags.c_contiguous
+        if contiguous:
+            first = memory.address(host)
+            return cls(of, (first, first + host.nbytes, (host.nbytes,), (1,), 1), host.nbytes, True)
+        first, last = np.lib.array_utils.byte_bounds(host)
+        return cls(of, (first, last, host.shape, host.strides, host.itemsize), host.nbytes, False)
+
+    @property
+    def place(self) -> Place:
+        """Where it begins."""
+        return Place(self.allocation.serial, self.span[0] - self.allocation.address, self.allocation.given)
 
 
 class Use(NamedTuple):
@@ -63,11 +88,13 @@ def enter(
         Inside `capturing`, for a launch into the null stream, or one that takes no part in the capture.
     """
     stream, site = streams.current_stream(), call_frame()
-    read, written = [a._host for a in reads], [a._host for a in writes]
+    read, written = [Part.of(a._host) for a in reads], [Part.of(a._host) for a in writes]
     clock = _use(call, read, written, stream, site)
-    weigh("launch", sum({id(host): host.nbytes for host in (*read, *written)}.values()))
-    HISTORY.add(call, site, read, written, tuple(numbers))
-    if (capture := captured()) is not None:
+    weigh("launch", sum({part.span: part.nbytes for part in (*read, *written)}.values()))
+    HISTORY.add(call, site, [part.place for part in read], [part.place for part in written], numbers)
+    if (
+        capture := captured()
+    ) is not None and capture.stream:  # if it is the null stream itself, that was reported
         if stream.number == 0:
             forbid(call, LEGACY)
         elif clock.get(capture.stream, 0) < capture.tick:
@@ -77,25 +104,27 @@ def enter(
 def copied(call: str, reads: list[Host], writes: list[Host], stream: Stream) -> Clock:
     """Enter a copy between host and device in a stream, and return its clock."""
     HISTORY.copy_between()
+    read, written = list(map(Part.of, reads)), list(map(Part.of, writes))
+    return _use(call, read, written, stream, call_frame())
 
-    return _use(call, reads, writes, stream, call_frame())
 
-
-def _use(call: str, reads: list[Host], writes: list[Host], stream: Stream, site: tuple[str, int]) -> Clock:
-    """Let a stream read and write host values of arrays, in order after all other uses of them; return its clock."""
+def _use(call: str, reads: list[Part], writes: list[Part], stream: Stream, site: tuple[str, int]) -> Clock:
+    """Let a stream read and write parts of memory, in order after all other uses of them; return its clock."""
     clock = streams.next_work(stream)
     of_this = Use(clock[stream.number], call, site)
-    for hosts, writing in ((reads, False), (writes, True)):
-        for host in hosts:
-            uses, key = memory.memory_of(host).uses, _bytes(host)
+    for parts, writing in ((reads, False), (writes, True)):
+        for part in parts:
+            uses = part.allocation.uses
             for (number, wrote, *theirs), other in uses.items():
                 ordered = number == stream.number or clock.get(number, 0) >= other.tick
-                if (wrote or writing) and not ordered and _overlap(key, tuple(theirs)):
+                if (wrote or writing) and not ordered and _overlap(part.span, tuple(theirs)):
                     raise RaceError(_both(of_this, writing, stream.number, other, wrote, number))
-            if writing and host.flags.c_contiguous:  # later uses need be ordered after this one only
-                for done in [k for k in uses if key[0] <= k[2] and k[3] <= key[1]]:
+            if (
+                writing and len(uses) > 1 and part.contiguous
+            ):  # later uses need be ordered after this one only
+                for done in [k for k in uses if part.span[0] <= k[2] and k[3] <= part.span[1]]:
                     del uses[done]
-            uses[(stream.number, writing, *key)] = of_this
+            uses[(stream.number, writing, *part.span)] = of_this
     return clock
 
 
@@ -118,15 +147,6 @@ def refuse_pending(host: Host, call: str) -> None:
             f"{call} at {shown(call_frame())} reads a host array that a download with blocking=False has not filled; "
             "wait for its stream first: stream.synchronize()"
         )
-
-
-def _bytes(host: Host) -> tuple[Any, ...]:
-    """Return the first and the last address of an array, and how its elements lie between them."""
-    first = memory.address(host)
-    if host.flags.c_contiguous:
-        return first, first + host.nbytes, (host.nbytes,), (1,), 1
-    first, last = np.lib.array_utils.byte_bounds(host)
-    return first, last, host.shape, host.strides, host.itemsize
 
 
 def _overlap(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:

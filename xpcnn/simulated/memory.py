@@ -25,15 +25,15 @@ class OutOfMemoryError(BackendError, MemoryError):
 
 
 class Memory:
-    """One allocation: its number, its bytes, whether the host gave its values, and its uses that may still be running.
+    """One allocation: its number, address and bytes, whether the host gave its values, and uses that may be running.
 
     `uses` is kept by `launches`.
     """
 
-    __slots__ = ("__weakref__", "given", "nbytes", "serial", "uses")
+    __slots__ = ("__weakref__", "address", "given", "nbytes", "serial", "uses")
 
-    def __init__(self, serial: int, nbytes: int, given: bool) -> None:
-        self.serial, self.nbytes, self.given = serial, nbytes, given
+    def __init__(self, serial: int, whole: Host, given: bool) -> None:
+        self.serial, self.address, self.nbytes, self.given = serial, address(whole), whole.nbytes, given
         self.uses: dict[Any, Any] = {}
 
 
@@ -69,7 +69,7 @@ def memory_of(host: Host, given: bool = True) -> Memory:
     if known is not None:
         return known[1]
     _newest = next(_numbers)
-    memory, usages = Memory(_newest, whole.nbytes, given), list(_usages)
+    memory, usages = Memory(_newest, whole, given), list(_usages)
     key = id(whole)
 
     def released(_: Any) -> None:

@@ -31,9 +31,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels(
         for (index_t d = lane; d < D; d += 32)
             probabilities[m * D + d] = (storage)exp((real)row[d] - shift.largest - shift.log_sum);
         if (lane == 0) {
-            // Labels are checked on the host; one that slips through wraps around, as in CuPy, and reads no foreign memory.
-            const index_t label = (index_t)((labels[m] % D + D) % D);
-            losses[m] = shift.log_sum - ((real)row[label] - shift.largest);
+            // The host refuses a label that is no class; one made on the device makes the loss NaN, and reads nothing.
+            const long long label = labels[m];
+            const bool is_class = 0 <= label && label < D;
+            losses[m] = is_class ? shift.log_sum - ((real)row[label] - shift.largest) : infinity() - infinity();
         }
     }
 }
