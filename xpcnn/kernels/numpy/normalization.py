@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
-from xpcnn.kernels.numpy.threads import in_parallel
 
 
 def batch_statistics(x: Any) -> tuple[Any, Any]:
@@ -21,7 +21,7 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
         for h in range(start, stop):
             np.matmul(_lines(rows[h]), ones, out=sums[h])
 
-    in_parallel(add, len(rows), x.size)
+    threads.in_parallel(add, len(rows), x.size)
     mean = sums.sum(axis=0) / M
 
     def add_squares(start: int, stop: int) -> None:
@@ -29,7 +29,7 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
             centered = rows[h] - _column(mean)
             sums[h] = _dots(centered, centered)
 
-    in_parallel(add_squares, len(rows), x.size)
+    threads.in_parallel(add_squares, len(rows), x.size)
     return mean, sums.sum(axis=0) / M
 
 
@@ -44,7 +44,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: fl
             y[h] *= _column(scale)
             y[h] += _column(bias)
 
-    in_parallel(some, len(rows), x.size)
+    threads.in_parallel(some, len(rows), x.size)
     return in_shape(y, x.shape)
 
 
@@ -61,7 +61,7 @@ def batch_norm_backward(
             np.matmul(_lines(drows[h]), ones, out=sums[h])
             dots[h] = _dots(drows[h], rows[h] - _column(mean))
 
-    in_parallel(add, len(rows), x.size)
+    threads.in_parallel(add, len(rows), x.size)
     dbias, dweight = sums.sum(axis=0), dots.sum(axis=0) * inverse
     scale = weight * inverse
     slope, offset = -scale * inverse * dweight / M, -scale * dbias / M
@@ -76,7 +76,7 @@ def batch_norm_backward(
                 centered += _column(offset)
                 dx[h] += centered
 
-    in_parallel(some, len(rows), x.size)
+    threads.in_parallel(some, len(rows), x.size)
     return in_shape(dx, x.shape), dweight, dbias
 
 
