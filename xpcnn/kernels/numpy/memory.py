@@ -21,8 +21,8 @@ _all: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 def workspace_bytes() -> int:
     """Return XPCNN_WORKSPACE, the bytes that up to sixteen threads together unroll at a time (default 32 MiB).
 
-    A thread takes a sixteenth (see `fitting`), however many there are: then blocks, and so results, are the same for any
-    number of threads. One window of the whole batch is the least that a thread unrolls, even if it is more.
+    A thread takes a sixteenth (see `fitting`), however many there are: then blocks, and so results, are the same for
+    any number of threads. One window of the whole batch is the least that a thread unrolls, even if it is more.
     """
     text = os.environ.get("XPCNN_WORKSPACE") or str(32 << 20)
     if not text.isdecimal() or int(text) < 1:
