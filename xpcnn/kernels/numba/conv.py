@@ -5,6 +5,8 @@ turned by 180 degrees where the stride is 1; else the columns are added back, as
 """
 
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -15,13 +17,12 @@ from xpcnn.kernels.numba.compiler import compilable
 from xpcnn.kernels.numba.correlation import correlate, weight_gradient
 from xpcnn.kernels.numba.rows import plan, ring_shape
 from xpcnn.kernels.numba.tiles import VECTORS
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.conv import added, filters_of_rows, scatter, turned
+from xpcnn.kernels.numpy import shares, threads
 from xpcnn.kernels.numpy.conv import conv as numpy_conv
 from xpcnn.kernels.numpy.conv import conv_backward as numpy_conv_backward
+from xpcnn.kernels.numpy.conv import scatter, turned
 from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
 from xpcnn.kernels.numpy.memory import workspace
-from xpcnn.kernels.numpy.threads import in_parallel, share
 
 SHORT, MANY = 256, 32
 """Rows of fewer numbers, and as many channels: NumPy's kernel, whose products are BLAS's, is faster there. With one
@@ -37,43 +38,31 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
     OH, OW = window.output_size(*x.shape[2:])
     y = np.empty((OH, len(weight), OW, len(x)), x.dtype)
     write = _correlation(rows_first(x), weight, bias, window, groups, (top, left), y)
-    in_parallel(write, OH, products=y.size * weight[0].size)
+    threads.in_parallel(write, OH, products=y.size * weight[0].size)
     return as_images(y)
 
 
 def conv_backward(
     dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
 ) -> tuple[Any, Any, Any]:
-    """Substitute for `xpcnn.ops.conv_backward`: each thread does its share of dW, and then of dx."""
+    """Substitute for `xpcnn.ops.conv_backward`."""
     shape = len(x), len(weight), *window.output_size(*x.shape[2:])
     if not _fits(x, weight, window, groups) or (dy.dtype, dy.shape) != (x.dtype, shape):
         return numpy_conv_backward(dy, x, weight, window, groups, need_dx)
     (top, _), (left, _) = window.pads(*x.shape[2:])
-    (O, C, KH, KW), rows, drows = weight.shape, rows_first(x), rows_first(dy)  # C of a group
+    rows, drows, products = rows_first(x), rows_first(dy), dy.size * weight[0].size
     dx = np.empty(rows.shape, x.dtype) if need_dx else None
-    add = _weight_gradient(drows, rows, weight.shape, window, groups, (top, left))
-    parts: dict[int, tuple[Array, Array]] = {}
-    turn = window.stride == (1, 1)
-    if dx is not None and turn:
+    (dweights, dbiases), tasks = _weight_gradient(drows, rows, weight.shape, window, groups, (top, left))
+    if dx is not None and window.stride == (1, 1):
         kernel, dense, before = turned(weight, window, (top, left), groups)
         write = _correlation(drows, kernel, None, dense, groups, before, dx)
+        parts = shares.equal(len(dx), min(threads.count(), len(dx)))
+        tasks += [partial(write, part.start, part.stop) for part in parts]
     elif dx is not None:
-        filters = filters_of_rows(weight, groups)
-
-    def some(start: int, stop: int) -> None:
-        of_dy = share(len(drows), start, stop)
-        parts[start] = add(of_dy.start, of_dy.stop)
-        if dx is None:
-            return
-        if turn:
-            of_dx = share(len(dx), start, stop)
-            write(of_dx.start, of_dx.stop)
-        else:
-            scatter(drows, filters, window, (top, left), dx, share(C, start, stop))
-
-    in_parallel(some, threads.count(), products=(1 + need_dx) * dy.size * weight[0].size)
-    dweight, dbias = added(parts)
-    dweight = dweight[:, : O // groups, : weight[0].size].reshape(O, KH, C, KW)
+        tasks += scatter(drows, weight, window, (top, left), groups, dx)
+    threads.in_turn(tasks, products=(1 + need_dx) * products)
+    (O, C, KH, KW), dbias = weight.shape, dbiases.sum(axis=0)  # C of a group
+    dweight = dweights.sum(axis=0)[:, : O // groups, : weight[0].size].reshape(O, KH, C, KW)
     return None if dx is None else as_images(dx), np.ascontiguousarray(dweight.swapaxes(1, 2)), dbias
 
 
@@ -99,22 +88,32 @@ def _correlation(
 
 def _weight_gradient(
     dy: Array, x: Array, shape: tuple[int, ...], window: Window, groups: int, before: Pair
-) -> Callable[[int, int], tuple[Array, Array]]:
-    """Return what adds up dW, as (G,O/G,KH*C/G*KW) in whole tiles, and db, of rows of dy."""
+) -> tuple[tuple[Array, Array], list[Callable[[], None]]]:
+    """Return each share's sums, dW as (S,G,O/G,KH*C/G*KW) in whole tiles and db as (S,O), and tasks that add them up.
+
+    The shares are the same for any number of threads. Which filters a task computes makes no difference to their sums:
+    where there are more threads than shares each share has several tasks.
+    """
     (OH, O, OW, N), (H, C, W, _) = dy.shape, x.shape
     P, V, K = 4, VECTORS[4], prod(shape[1:])
-    padded = groups, _round_up(O // groups, P), _round_up(K, V)
+    parts = shares.of_gradient(dy, O * K * x.itemsize, dy.size * K)
+    bounds = np.array([0, *(part.stop for part in parts)])
+    dweights = np.zeros((len(parts), groups, _round_up(O // groups, P), _round_up(K, V)), x.dtype)
+    dbiases = np.zeros((len(parts), O), x.dtype)
     layout = plan(window, before, OW, C * x.itemsize, N)
     gradients, pixels = dy.reshape(OH, O, OW * N), x.reshape(H, C, W * N)
     tile, ring = ((0,) * P, (0,) * V), ring_shape(layout, C, x.itemsize)
 
-    def add(start: int, stop: int) -> tuple[Array, Array]:
-        dweight, dbias = np.zeros(padded, x.dtype), np.zeros(O, x.dtype)
-        rows = workspace(ring, x.dtype)
-        weight_gradient(gradients, pixels, dweight, dbias, layout, *tile, start, stop, rows)
-        return dweight, dbias
+    def add(some: slice, tiles: slice) -> None:
+        ranges = (some.start, some.stop), (tiles.start, tiles.stop)
+        weight_gradient(
+            gradients, pixels, dweights, dbiases, layout, *tile, bounds, *ranges, workspace(ring, x.dtype)
+        )
 
-    return add
+    tiles = dweights.shape[2] // P
+    of_tiles = shares.equal(tiles, min(-(-threads.count() // len(parts)), tiles))
+    of_shares = shares.equal(len(parts), min(threads.count(), len(parts)))
+    return (dweights, dbiases), [partial(add, *both) for both in product(of_shares, of_tiles)]
 
 
 def _fits(x: Array, weight: Array, window: Window, groups: int) -> bool:

@@ -67,46 +67,71 @@ def copy(source: Any, from_line: int, target: Any, to_line: int, rows: int, colu
 
 @compiled
 def weight_gradient(
-    dy: Any, x: Any, dweight: Any, dbias: Any, plan: Any, tall: Any, wide: Any, start: int, stop: int, ring: Any
+    dy: Any, x: Any, dweight: Any, dbias: Any, plan: Any, tall: Any, wide: Any, bounds: Any, share: Any, tiles: Any,
+    ring: Any,
 ) -> None:  # fmt: skip
-    """Add to dweight and dbias what output rows from `start` to `stop` bring.
+    """Write the sums of the shares of dy's rows from share[0] to share[1], for the tiles from tiles[0] to tiles[1].
 
-    dy is (OH,O,OW*N), x (H,C,W*N), dweight (G,O/G,KH*C/G*KW), the last two axes rounded up to whole tiles, dbias (O,).
+    dy is (OH,O,OW*N), x (H,C,W*N); share s of S has rows from bounds[s] to bounds[s + 1]. Of zeros, dbias is (S,O), and
+    dweight (S,G,O/G,KH*C/G*KW), its last two axes rounded up to whole tiles. A tile has P filters of each group.
     """
-    (_, O, Q), (H, C, _), (G, OP, KP) = dy.shape, x.shape, dweight.shape
+    (_, O, Q), (H, C, _), (_, G, OP, KP) = dy.shape, x.shape, dweight.shape
     P, V, lanes = len(tall), len(wide), REGISTER_BYTES // x.itemsize
     CG, OG, line = C // G, O // G, ring.shape[2]
     K = plan.size[0] * CG * plan.size[1]
     pixels, gradients, results = ring.reshape(-1), dy.reshape(-1), dweight.reshape(-1)
     # What does not fill a vector is laid beside zeros. Rows and taps beyond the last compute in vain, on the last.
-    tails = np.zeros(O * lanes, x.dtype)
+    d_tails, x_tails, places = (
+        np.empty(OG * lanes, x.dtype),
+        np.empty(KP * lanes, x.dtype),
+        np.empty(KP, np.intp),
+    )
     lines, ends, taps = np.empty(OP, np.intp), np.empty(OP, np.intp), np.empty(KP, np.intp)
+    filters = np.arange(OG) * Q
     for o in range(OP):
         lines[o], ends[o] = min(o, OG - 1) * Q, min(o, OG - 1) * lanes
+    for k in range(KP):
+        places[k] = k * lanes
     for first in range(0, Q // max(plan.N, 1), plan.columns):
         begin, end, done = first * plan.N, min((first + plan.columns) * plan.N, Q), 0
         whole = begin + (end - begin) // lanes * lanes
-        for oh in range(start, stop):
-            done = fill_ring(ring, done, oh, x, first, plan)
-            low, high = find_taps(taps, ring, oh, H, CG, plan)
-            taps[K:] = taps[K - 1]
-            copy(gradients[oh * O * Q + whole :], Q, tails, lanes, O, end - whole)
-            left = begin
-            while left < end:
-                vectors = min(PIECE, whole - left) // lanes
-                at_tail, count = vectors == 0, max(vectors, 1)
+        for s in range(share[0], share[1]):
+            for oh in range(bounds[s], bounds[s + 1]):
+                done = fill_ring(ring, done, oh, x, first, plan)
+                low, high = find_taps(taps, ring, oh, H, CG, plan)
+                taps[K:] = taps[K - 1]
                 for group in range(G):
-                    at = group * OG * lanes if at_tail else (oh * O + group * OG) * Q + left
-                    for o in range(0, OP, P):
-                        for k in range(low // V * V, high, V):
-                            add_products(
-                                tall, wide, tails if at_tail else gradients, at, ends if at_tail else lines, o,
-                                pixels, group * CG * line + left - begin, taps, k, count,
-                                results, (group * OP + o) * KP + k, KP,
-                            )  # fmt: skip
-                left += count * lanes
-            for o in range(O):
-                row, total = dy[oh, o, begin:end], x.dtype.type(0)
-                for q in range(end - begin):
-                    total += row[q]
-                dbias[o] += total
+                    row, of_x, to = (oh * O + group * OG) * Q, group * CG * line, (s * G + group) * OP * KP
+                    for left in range(begin, whole, PIECE):
+                        count = min(PIECE, whole - left) // lanes
+                        for o in range(tiles[0] * P, tiles[1] * P, P):
+                            for k in range(low // V * V, high, V):
+                                add_products(
+                                    tall, wide, gradients, row + left, lines, o,
+                                    pixels, of_x + left - begin, taps, k, count, results, to + o * KP + k, KP,
+                                )  # fmt: skip
+                    if whole < end:
+                        copy_tails(gradients[row + whole :], d_tails, filters, end - whole, lanes)
+                        copy_tails(pixels[of_x + whole - begin :], x_tails, taps, end - whole, lanes)
+                        for o in range(tiles[0] * P, tiles[1] * P, P):
+                            for k in range(low // V * V, high, V):
+                                add_products(
+                                    tall, wide, d_tails, 0, ends, o,
+                                    x_tails, 0, places, k, 1, results, to + o * KP + k, KP,
+                                )  # fmt: skip
+                    for o in range(group * OG + tiles[0] * P, group * OG + min(tiles[1] * P, OG)):
+                        numbers, total = dy[oh, o, begin:end], x.dtype.type(0)
+                        for q in range(end - begin):
+                            total += numbers[q]
+                        dbias[s, o] += total
+
+
+@compiled
+def copy_tails(source: Any, tails: Any, places: Any, columns: int, lanes: int) -> None:
+    """Copy `columns` numbers from every place in `source`, each beside zeros up to a whole vector.
+
+    Zeros on both sides of a product, for zero times infinity is NaN.
+    """
+    for i in range(len(places)):
+        for n in range(lanes):
+            tails[i * lanes + n] = source[places[i] + n] if n < columns else 0

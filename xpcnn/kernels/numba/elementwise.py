@@ -7,12 +7,15 @@ import numpy as np
 
 from xpcnn.kernels.adam import corrected
 from xpcnn.kernels.numba.compiler import compilable, compiled
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.elementwise import adam_update as pure_adam_update
 from xpcnn.kernels.numpy.elementwise import momentum_update as pure_momentum_update
 from xpcnn.kernels.numpy.elementwise import relu as pure_relu
 from xpcnn.kernels.numpy.elementwise import relu_backward as pure_relu_backward
 from xpcnn.kernels.numpy.layout import in_memory_order
-from xpcnn.kernels.numpy.threads import in_parallel
+
+PIECE = 1024
+"""Elements, a multiple of what any loop here takes at a time."""
 
 
 def relu(x: Any) -> Any:
@@ -100,9 +103,13 @@ def _flat(*arrays: Any) -> bool:
 
 
 def _share(function: Callable[..., Any], *arrays: Any, numbers: tuple[Any, ...] = ()) -> None:
-    """Call a compiled function on all of the arrays, which are flat, each thread on its share of them."""
+    """Call a compiled function on all of the arrays, which are flat, each thread on some of their pieces.
+
+    Whole pieces only: beside whole vectors the compiler may round elsewhere than inside them.
+    """
+    length = len(arrays[0])
 
     def some(start: int, stop: int) -> None:
-        function(*(array[start:stop] for array in arrays), *numbers)
+        function(*(array[start * PIECE : min(stop * PIECE, length)] for array in arrays), *numbers)
 
-    in_parallel(some, len(arrays[0]), len(arrays) * len(arrays[0]))
+    threads.in_parallel(some, -(-length // PIECE), len(arrays) * length)

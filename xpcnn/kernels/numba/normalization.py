@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from xpcnn.kernels.numba.compiler import compiled
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
-from xpcnn.kernels.numpy.threads import in_parallel
 from xpcnn.precision import computing
 
 
@@ -23,7 +23,7 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
     def some(start: int, stop: int) -> None:
         _statistics_of_rows(rows, means, variances, start, stop)
 
-    in_parallel(some, len(rows), rows.size)
+    threads.in_parallel(some, len(rows), rows.size)
     dtype = computing(x.dtype)
     return means.mean(axis=0).astype(dtype), (variances.mean(axis=0) + means.var(axis=0)).astype(dtype)
 
@@ -52,7 +52,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: fl
     def some(start: int, stop: int) -> None:
         _normalize(rows, *numbers, y, start, stop)
 
-    in_parallel(some, len(rows), 2 * rows.size)
+    threads.in_parallel(some, len(rows), 2 * rows.size)
     return _images(y, x)
 
 
@@ -78,7 +78,7 @@ def batch_norm_backward(
     def some_sums(start: int, stop: int) -> None:
         _sums_of_rows(drows, rows, center, *sums, start, stop)
 
-    in_parallel(some_sums, len(rows), 2 * rows.size)
+    threads.in_parallel(some_sums, len(rows), 2 * rows.size)
     dbias, products = sums.sum(axis=1)
     dweight, M = products * inverse, x.size // x.shape[1]
     factor = weight * inverse
@@ -89,7 +89,7 @@ def batch_norm_backward(
     def some(start: int, stop: int) -> None:
         _combine(drows, rows, *numbers, dx, start, stop)
 
-    in_parallel(some, len(rows), 3 * rows.size)
+    threads.in_parallel(some, len(rows), 3 * rows.size)
     return _images(dx, x), dweight.astype(x.dtype), dbias.astype(x.dtype)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from xpcnn.geometry import Window
 from xpcnn.kernels.numba.compiler import compilable, compiled
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.layout import as_images, rows_first
 from xpcnn.kernels.numpy.pooling import max_pool as pure_max_pool
 from xpcnn.kernels.numpy.pooling import max_pool_backward as pure_max_pool_backward
-from xpcnn.kernels.numpy.threads import in_parallel
 
 
 def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
@@ -25,7 +25,7 @@ def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
     def some(start: int, stop: int) -> None:
         _max_pool(rows, y, winner, *geometry, start, stop)
 
-    in_parallel(some, OH, window.size[0] * window.size[1] * y.size)
+    threads.in_parallel(some, OH, window.size[0] * window.size[1] * y.size)
     return as_images(y), as_images(winner)
 
 
@@ -84,7 +84,7 @@ def max_pool_backward(dy: Any, winner: Any, image_size: tuple[int, int], window:
     def some(start: int, stop: int) -> None:
         _max_pool_backward(drows, places, dx, *geometry, apart, start, stop)
 
-    in_parallel(some, C, KH * KW * dy.size)  # channels never meet, rows may
+    threads.in_parallel(some, C, KH * KW * dy.size)  # channels never meet, rows may
     return as_images(dx)
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from xpcnn.geometry import Pair, Window
 from xpcnn.kernels.numba.compiler import compiled
 from xpcnn.kernels.numba.tiles import REGISTER_BYTES, VECTORS
+from xpcnn.kernels.numpy.fitting import budget
 from xpcnn.kernels.numpy.layout import Array
-from xpcnn.kernels.numpy.memory import workspace_bytes
-from xpcnn.kernels.numpy.threads import count
 
 LINE = 64
 """Bytes of a line of the cache."""
@@ -47,7 +46,7 @@ def plan(window: Window, before: Pair, OW: int, channel: int, N: int) -> Plan:
     met = [j * DW % SW for j in range(KW)]
     remainders, reach = sorted(set(met)), (KW - 1) * DW // SW
     column = window.extent[0] * len(remainders) * max(N * channel, 1)
-    fitting = max(workspace_bytes() // count() // column - reach, 1)
+    fitting = max(budget() // column - reach, 1)
     columns = -(-OW // -(-OW // fitting))  # in equal pieces
     length = columns + reach
     shifts = [(remainders.index(r) * length + j * DW // SW) * N for j, r in enumerate(met)]

@@ -4,13 +4,13 @@ Arrays stay (N,C,H,W) to everybody, but a convolution lays its result out as (H,
 NumPy's elementwise functions keep the order they find. See `layout` for why.
 """
 
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.affine import affine, affine_backward, flatten
 from xpcnn.kernels.numpy.conv import conv, conv_backward
 from xpcnn.kernels.numpy.elementwise import adam_update, momentum_update, relu, relu_backward
 from xpcnn.kernels.numpy.memory import keep_freed_memory, workspace_bytes, workspace_held
 from xpcnn.kernels.numpy.normalization import batch_norm, batch_norm_backward, batch_statistics
 from xpcnn.kernels.numpy.pooling import max_pool, max_pool_backward
-from xpcnn.kernels.numpy.threads import count, take_over_from_blas
 from xpcnn.precision import in_single
 
 SUBSTITUTES = {
@@ -22,9 +22,9 @@ SUBSTITUTES = {
 } | {"batch_statistics": batch_statistics}  # fmt: skip
 
 keep_freed_memory()
-take_over_from_blas()
+threads.take_over_from_blas()
 
 WORKSPACE = workspace_held, workspace_bytes
 """Functions that tell the bytes it holds, and what XPCNN_WORKSPACE allows."""
 
-REMARK = f"the kernels share their work among {count()} threads (XPCNN_THREADS), and hold BLAS to one in each"
+REMARK = f"the kernels share their work among {threads.count()} threads (XPCNN_THREADS), and hold BLAS to one in each"

@@ -1,21 +1,24 @@
 """The affine layer on all threads, and for features whose batch lies last."""
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from xpcnn.kernels.numpy import threads
+from xpcnn.kernels.numpy import shares, threads
 from xpcnn.kernels.numpy.layout import Array
-from xpcnn.kernels.numpy.threads import in_parallel
+
+GRAIN, LENGTH = 1 << 24, 256
+"""What a share has, or more: multiply-adds, and rows or columns, for BLAS copies the other matrix for each share."""
 
 
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Substitute for `xpcnn.ops.affine`."""
     rows = x.reshape(-1, x.shape[-1])
     y = np.empty((len(rows), len(weight)), x.dtype)
-    in_parallel(_product(rows, weight.T, y), threads.count(), products=y.size * rows.shape[1])
+    threads.in_turn(_product(rows, weight.T, y), products=y.size * rows.shape[1])
     if bias is not None:
         y += bias
     return y.reshape(*x.shape[:-1], len(weight))
@@ -24,35 +27,25 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 def affine_backward(dy: Any, x: Any, weight: Any, need_dx: bool = True) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.affine_backward`: dx in the memory order of x, so what follows need not turn it."""
     rows, features = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
-    dweight = np.empty(weight.shape, dy.dtype)
-    products = [_product(rows.T, features, dweight)]
+    dweight, dx = np.empty(weight.shape, dy.dtype), None
+    products = _product(rows.T, features, dweight)
     if need_dx and x.ndim == 2 and x.flags.f_contiguous:
         dx = np.empty(x.shape[::-1], dy.dtype).T
-        products.append(_product(weight.T, rows.T, dx.T))
+        products += _product(weight.T, rows.T, dx.T)
     elif need_dx:
         dx = np.empty(x.shape, dy.dtype)
-        products.append(_product(rows, weight, dx.reshape(features.shape)))
-
-    def some(start: int, stop: int) -> None:
-        for product in products:
-            product(start, stop)
-
-    in_parallel(some, threads.count(), products=len(products) * dweight.size * len(rows))
-    return dx if need_dx else None, dweight, rows.sum(axis=0, dtype=np.float64).astype(dy.dtype)
+        products += _product(rows, weight, dx.reshape(features.shape))
+    threads.in_turn(products, products=(1 + need_dx) * dweight.size * len(rows))
+    return dx, dweight, rows.sum(axis=0, dtype=np.float64).astype(dy.dtype)
 
 
-def _product(a: Array, b: Array, out: Array) -> Callable[[int, int], None]:
-    """Return the function that computes some of threads.count() shares of A @ B: of the longer side of the result."""
-    tall = len(a) >= b.shape[1]
-
-    def some(start: int, stop: int) -> None:
-        part = threads.share(max(out.shape), start, stop)
-        if tall:
-            np.matmul(a[part], b, out=out[part])
-        else:
-            np.matmul(a, b[:, part], out=out[:, part])
-
-    return some
+def _product(a: Array, b: Array, out: Array) -> list[Callable[[], Any]]:
+    """Return tasks that write A @ B to `out`: each a share of the longer side of the result, however many threads."""
+    products, longer = out.size * len(b), max(out.shape)
+    parts = shares.cut(longer, min(products // GRAIN, longer // LENGTH), products)
+    if len(a) >= b.shape[1]:
+        return [partial(np.matmul, a[part], b, out=out[part]) for part in parts]
+    return [partial(np.matmul, a, b[:, part], out=out[:, part]) for part in parts]
 
 
 def flatten(x: Any) -> Any:

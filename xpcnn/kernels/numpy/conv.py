@@ -10,17 +10,20 @@ adding columns back (col2im) does.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from xpcnn.geometry import Pair, Window
-from xpcnn.kernels.numpy import shifting, threads
+from xpcnn.kernels.numpy import shares, shifting, threads
 from xpcnn.kernels.numpy.fitting import fitting, pieces, sum_of_products
 from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
-from xpcnn.kernels.numpy.threads import in_parallel, share
 from xpcnn.kernels.numpy.unrolling import across, blocks, meet, windows
+
+GRAIN, CHANNELS = 1 << 26, 32
+"""What a share has, or more: multiply-adds of a weight gradient (a millisecond or so), channels of dx to add back."""
 
 
 def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any:
@@ -29,7 +32,7 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
     OH, OW = window.output_size(*x.shape[2:])
     y = np.empty((OH, len(weight), OW, len(x)), x.dtype)
     write = _correlation(rows_first(x), weight, bias, window, groups, (top, left), y)
-    in_parallel(lambda start, stop: write(slice(start, stop)), OH, products=y.size * weight[0].size)
+    threads.in_parallel(lambda start, stop: write(slice(start, stop)), OH, products=y.size * weight[0].size)
     return as_images(y)
 
 
@@ -38,29 +41,26 @@ def conv_backward(
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.conv_backward`."""
     (top, _), (left, _) = window.pads(*x.shape[2:])
-    rows, drows, (O, C, KH, _) = rows_first(x), rows_first(dy), weight.shape  # C of a group
+    rows, drows, products = rows_first(x), rows_first(dy), dy.size * weight[0].size
     dx = np.empty(rows.shape, dy.dtype) if need_dx else None
-    parts: dict[int, tuple[Array, Array]] = {}
-    turn = window.stride == (1, 1) and O <= 2 * KH * C * groups
-    if dx is not None and turn:
+    sums: dict[int, tuple[Array, Array]] = {}
+
+    def add(part: slice) -> None:
+        sums[part.start] = _gradients(drows, rows, window, (top, left), groups, part)
+
+    parts = shares.of_gradient(drows, weight.nbytes, products, GRAIN)
+    tasks: list[Callable[[], None]] = [partial(add, part) for part in parts]
+    if dx is not None and window.stride == (1, 1) and len(weight) <= 2 * weight[0, :, :, 0].size * groups:
         kernel, dense, before = turned(weight, window, (top, left), groups)
         write = _correlation(drows, kernel, None, dense, groups, before, dx)
+        tasks += [partial(write, part) for part in shares.equal(len(dx), min(threads.count(), len(dx)))]
     elif dx is not None:
-        filters = filters_of_rows(weight, groups)
-
-    def some(start: int, stop: int) -> None:
-        of_dy = share(len(drows), start, stop)
-        parts[start] = _gradients(drows, rows, window, (top, left), groups, of_dy)
-        if dx is None:
-            return
-        if turn:
-            write(share(len(dx), start, stop))
-        else:
-            scatter(drows, filters, window, (top, left), dx, share(C, start, stop))
-
-    in_parallel(some, threads.count(), products=2 * dy.size * weight[0].size)
-    dfilters, dbias = added(parts)  # (G,KH,C/G,KW,O/G)
-    dweight = dfilters.transpose(0, 4, 2, 1, 3).reshape(weight.shape)
+        tasks += scatter(drows, weight, window, (top, left), groups, dx)
+    threads.in_turn(tasks, products=(1 + need_dx) * products)
+    dfilters, dbias = (
+        shares.added(terms) for terms in zip(*(sums[part.start] for part in parts), strict=True)
+    )
+    dweight = dfilters.transpose(0, 4, 2, 1, 3).reshape(weight.shape)  # from (G,KH,C/G,KW,O/G)
     return None if dx is None else as_images(dx), dweight, dbias
 
 
@@ -74,14 +74,6 @@ def turned(weight: Array, window: Window, before: Pair, groups: int) -> tuple[Ar
     kernel = kernel.reshape(groups * C, O // groups, KH, KW)
     top, left = (extent - 1 - begin for extent, begin in zip(window.extent, before, strict=True))
     return kernel, Window(window.size, 1, 0, window.dilation), (top, left)
-
-
-def added(parts: dict[int, tuple[Array, Array]]) -> tuple[Array, Array]:
-    """Add up the weight and bias gradients of all shares, always in the same order: to the bit the same sum."""
-    (dweight, dbias), *others = (parts[start] for start in sorted(parts))
-    for other, another in others:
-        dweight, dbias = dweight + other, dbias + another
-    return dweight, dbias
 
 
 def filters_of_rows(weight: Array, groups: int) -> Array:
@@ -100,7 +92,7 @@ def _correlation(
     filters = filters_of_rows(weight, groups).reshape(groups, 1, O // groups, -1)
 
     def unroll_and_write(part: slice) -> None:
-        for rows, columns in blocks(part, OW, x, window):
+        for rows, columns in blocks(part, len(y), OW, x, window):
             unrolled = windows(x, window, before, (rows, columns), groups)  # (G, R, K, Q*N)
             piece = _grouped(y[rows, :, columns], groups)  # (R, G, O/G, Q*N)
             np.matmul(filters, unrolled, out=piece.swapaxes(0, 1))
@@ -119,14 +111,23 @@ def _gradients(
     if shifting.is_matrix(C, window, groups):
         return shifting.weight_gradient(dy, x, window, before, part)[np.newaxis], dbias
     dfilters = np.zeros((groups, KH * C * KW, O // groups), dy.dtype)
-    for rows, columns in blocks(part, OW, x, window):
+    for rows, columns in blocks(part, part.stop - part.start, OW, x, window):
         unrolled = windows(x, window, before, (rows, columns), groups)  # (G, R, K, Q*N)
         d = _grouped(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
         dfilters += sum_of_products(unrolled, d.swapaxes(2, 3))
     return dfilters.reshape(groups, KH, C, KW, O // groups), dbias
 
 
-def scatter(dy: Array, filters: Array, window: Window, before: Pair, dx: Array, part: slice) -> None:
+def scatter(
+    dy: Array, weight: Array, window: Window, before: Pair, groups: int, dx: Array
+) -> list[Callable[[], None]]:
+    """Return tasks that write dx, the adjoint of unrolling: each some channels of every group."""
+    filters, C = filters_of_rows(weight, groups), weight.shape[1]
+    parts = shares.cut(C, C // CHANNELS, dy.size * weight[0].size)
+    return [partial(_scatter, dy, filters, window, before, dx, part) for part in parts]
+
+
+def _scatter(dy: Array, filters: Array, window: Window, before: Pair, dx: Array, part: slice) -> None:
     """Multiply back to columns and add them onto the pixels they came from, in a share of each group's channels."""
     (H, C, W, N), (OH, O, OW, _), groups = dx.shape, dy.shape, len(filters)
     (KH, KW), (SH, SW), (DH, DW), (top, left) = window.size, window.stride, window.dilation, before

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from xpcnn.kernels.adam import corrected
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.layout import Array, in_memory_order
-from xpcnn.kernels.numpy.threads import in_parallel
 
 PIECE = 1 << 18
 """Elements at a time: few enough that temporaries stay small, and so many that threads, which need the interpreter
@@ -73,4 +73,4 @@ def _in_pieces(function: Callable[..., Any], *arrays: Array) -> None:
         for first in range(start, stop, PIECE):
             function(*(array[first : min(first + PIECE, stop)] for array in arrays))
 
-    in_parallel(some, len(arrays[0]), len(arrays) * len(arrays[0]))
+    threads.in_parallel(some, len(arrays[0]), len(arrays) * len(arrays[0]))

@@ -1,12 +1,14 @@
-"""How much a thread does at a time: as much as fits its share of XPCNN_WORKSPACE."""
+"""How much a thread does at a time: as much as fits a sixteenth of XPCNN_WORKSPACE."""
 
 from math import prod
 from typing import Any
 
 from xpcnn.geometry import Pair
-from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.layout import Array
 from xpcnn.kernels.numpy.memory import workspace_bytes
+
+THREADS = 16
+"""Threads that share XPCNN_WORKSPACE, whether there are as many or not."""
 
 
 def fitting(rows: int, columns: int, size: int) -> Pair:
@@ -22,8 +24,8 @@ def pieces(whole: slice, length: int) -> list[slice]:
 
 
 def budget() -> int:
-    """Return the bytes that one thread may hold at a time."""
-    return max(workspace_bytes() // threads.count(), 1)
+    """Return the bytes that one thread may hold at a time: the same for any number of threads, as are the blocks."""
+    return max(workspace_bytes() // THREADS, 1)
 
 
 def sum_of_products(a: Array, b: Array) -> Any:

@@ -19,13 +19,14 @@ _all: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 
 
 def workspace_bytes() -> int:
-    """Return XPCNN_WORKSPACE, the bytes that all threads together unroll at a time (default 4 MiB).
+    """Return XPCNN_WORKSPACE, the bytes that up to sixteen threads together unroll at a time (default 32 MiB).
 
-    One window of the whole batch is the least that a thread unrolls, even if it is more.
+    A thread takes a sixteenth (see `fitting`), however many there are: then blocks, and so results, are the same for
+    any number of threads. One window of the whole batch is the least that a thread unrolls, even if it is more.
     """
-    text = os.environ.get("XPCNN_WORKSPACE") or str(4 << 20)
+    text = os.environ.get("XPCNN_WORKSPACE") or str(32 << 20)
     if not text.isdecimal() or int(text) < 1:
-        raise BackendError(f"XPCNN_WORKSPACE={text!r}: expected a number of bytes; set it to 4194304, say")
+        raise BackendError(f"XPCNN_WORKSPACE={text!r}: expected a number of bytes; set it to 33554432, say")
     return int(text)
 
 

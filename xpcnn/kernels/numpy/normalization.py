@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
-from xpcnn.kernels.numpy.threads import in_parallel
 from xpcnn.precision import computing
 
 
@@ -23,7 +23,7 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
         for h in range(start, stop):
             np.matmul(_lines(rows[h]), ones, out=sums[h])
 
-    in_parallel(add, len(rows), x.size)
+    threads.in_parallel(add, len(rows), x.size)
     mean = _total(sums) / M
 
     def add_squares(start: int, stop: int) -> None:
@@ -31,7 +31,7 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
             centered = rows[h] - _column(mean)
             sums[h] = _dots(centered, centered)
 
-    in_parallel(add_squares, len(rows), x.size)
+    threads.in_parallel(add_squares, len(rows), x.size)
     return mean, _total(sums) / M
 
 
@@ -46,7 +46,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: fl
             y[h] *= _column(scale)
             y[h] += _column(bias)
 
-    in_parallel(some, len(rows), x.size)
+    threads.in_parallel(some, len(rows), x.size)
     return in_shape(y, x.shape)
 
 
@@ -63,7 +63,7 @@ def batch_norm_backward(
             np.matmul(_lines(drows[h]), ones, out=sums[h])
             dots[h] = _dots(drows[h], rows[h] - _column(mean))
 
-    in_parallel(add, len(rows), x.size)
+    threads.in_parallel(add, len(rows), x.size)
     dbias, dweight = _total(sums), _total(dots) * inverse
     scale = weight * inverse
     slope, offset = -scale * inverse * dweight / M, -scale * dbias / M
@@ -78,7 +78,7 @@ def batch_norm_backward(
                 centered += _column(offset)
                 dx[h] += centered
 
-    in_parallel(some, len(rows), x.size)
+    threads.in_parallel(some, len(rows), x.size)
     return in_shape(dx, x.shape), dweight, dbias
 
 

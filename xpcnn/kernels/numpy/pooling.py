@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from xpcnn.geometry import Window
+from xpcnn.kernels.numpy import threads
 from xpcnn.kernels.numpy.layout import as_images, rows_first
-from xpcnn.kernels.numpy.threads import in_parallel
 
 
 def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
@@ -33,7 +33,7 @@ def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
             np.maximum(place, np.multiply(pixels > best, number(tap)), out=place)
             np.maximum(best, pixels, out=best)
 
-    in_parallel(some, OH, len(taps) * y.size)
+    threads.in_parallel(some, OH, len(taps) * y.size)
     return as_images(y), as_images(winner)
 
 
@@ -57,7 +57,7 @@ def max_pool_backward(dy: Any, winner: Any, image_size: tuple[int, int], window:
                 pixels += d * (place == tap)
 
     if apart:
-        in_parallel(some, OH, padded.size)
+        threads.in_parallel(some, OH, padded.size)
     else:  # neighbouring rows add to the same pixels
         some(0, OH)
     return as_images(padded[top : top + H, :, left : left + W])

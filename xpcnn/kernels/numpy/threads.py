@@ -3,12 +3,17 @@
 BLAS's own threads would be in the way: between two products they wait in a busy loop, on the cores that these
 threads need. So when the kernels are loaded BLAS is held to one thread, in the whole process, and as many
 threads as it had (OPENBLAS_NUM_THREADS, threadpoolctl), or XPCNN_THREADS, are used here instead.
+
+No result depends on the number of threads: see `shares`. Import this module, not its functions by name: a test
+replaces `count` and `WORTHWHILE` here, and would not reach a copy of the name.
 """
 
 import os
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from queue import SimpleQueue
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
@@ -21,40 +26,57 @@ WORTHWHILE = 1 << 18
 _threads = 1
 _workers: list["_Worker"] = []
 _free = threading.Lock()
-"""Held while the workers have something to do: who comes then, from another thread, does all by itself."""
+"""Held while the workers have something to do: a call from another thread, or from within, then runs alone."""
+
+
+class _Job:
+    """A range that one worker computes, and what it raised."""
+
+    def __init__(self, function: Callable[[int, int], None], start: int, stop: int) -> None:
+        self._function, self._start, self._stop = function, start, stop
+        self._errors = np.geterr()  # the caller's np.seterr, which is a thread's own
+        self.error: BaseException | None = None
+        self._ended, self._end = False, threading.Lock()
+        self._end.acquire()
+
+    def run(self) -> None:
+        try:
+            with np.errstate(**self._errors):
+                self._function(self._start, self._stop)
+        except BaseException as error:  # the caller raises it
+            self.error = error
+        self._ended = True
+        self._end.release()
+
+    def wait(self) -> None:
+        """Return when it has run; an exception that arrives meanwhile (Ctrl-C) is raised then, a second one at once."""
+        interrupt: BaseException | None = None
+        while not self._ended:
+            try:
+                self._end.acquire()
+            except BaseException as error:
+                if interrupt is not None:
+                    raise
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+
+_jobs: SimpleQueue[_Job] = SimpleQueue()
+"""What the workers take next. Every worker takes from here, so none is lost when a caller is interrupted."""
 
 
 class _Worker(threading.Thread):
-    """A thread that sleeps until it is given something: two bare locks, which cost half of what a Future does."""
+    """A thread that sleeps until there is a job."""
 
     def __init__(self) -> None:
         super().__init__(name="xpcnn", daemon=True)
-        self._given, self._done = threading.Lock(), threading.Lock()
-        self._given.acquire()
-        self._done.acquire()
-        self._error: BaseException | None = None
-        self.start()
-
-    def give(self, function: Callable[[int, int], None], start: int, stop: int) -> None:
-        self._work = function, start, stop, np.geterr()  # the caller's np.seterr, which is a thread's own
-        self._given.release()
-
-    def wait(self) -> BaseException | None:
-        self._done.acquire()
-        error, self._error = self._error, None
-        return error
 
     def run(self) -> None:
         while True:
-            self._given.acquire()
-            function, start, stop, errors = self._work
-            try:
-                with np.errstate(**errors):
-                    function(start, stop)
-            except BaseException as error:  # is the caller's to see
-                self._error = error
-            del self._work, function  # and with it the arrays that it has seen
-            self._done.release()
+            job = _jobs.get()
+            job.run()
+            del job  # and with it the arrays that it has seen
 
 
 def take_over_from_blas() -> None:
@@ -83,45 +105,72 @@ def count() -> int:
     return _threads
 
 
-def share(length: int, start: int, stop: int) -> slice:
-    """Return what the shares from `start` to `stop`, of count() equal ones, are of range(length)."""
-    return slice(length * start // count(), length * stop // count())
+def worthwhile(work: int = 0, products: int = 0) -> bool:
+    """Tell whether a second thread saves time.
+
+    `work` counts array elements touched, and `products` multiply-adds, of which BLAS does sixteen in the time of one
+    element.
+    """
+    return work + products // 16 >= WORTHWHILE
 
 
 def in_parallel(function: Callable[[int, int], None], length: int, work: int = 0, products: int = 0) -> None:
     """Call ``function(start, stop)`` on ranges that make up ``range(length)``, one a thread.
 
-    `work` counts array elements touched, and `products` multiply-adds, of which BLAS does sixteen in the time of one
-    element; little work is done by the calling thread alone.
+    Little work is done by the calling thread alone: see `worthwhile`. What is computed for a number of the range must
+    not depend on the range: with another number of threads it lies in another one.
     """
-    threads = min(count(), length) if work + products // 16 >= WORTHWHILE else 1
-    if threads <= 1 or not _free.acquire(blocking=False):
+    threads = min(count(), length) if worthwhile(work, products) else 1
+    if threads <= 1 or _free.locked():
         function(0, length)
         return
-    try:
-        while len(_workers) < threads - 1:
-            _workers.append(_Worker())
+    with _free:
+        _start_workers(threads - 1)
         bounds = [length * i // threads for i in range(threads + 1)]
-        given = _workers[: threads - 1]
-        for worker, (start, stop) in zip(given, pairwise(bounds[1:]), strict=True):
-            worker.give(function, start, stop)
+        given: list[_Job] = []
         try:
+            for start, stop in pairwise(bounds[1:]):
+                job = _Job(function, start, stop)
+                _jobs.put(job)
+                given.append(job)
             function(bounds[0], bounds[1])
-        finally:
-            errors = [worker.wait() for worker in given]
-        for error in errors:
-            if error is not None:
-                raise error
-    except KeyboardInterrupt:
-        _workers.clear()  # one may be at work still; others take its place
-        raise
-    finally:
-        _free.release()
+        finally:  # after Ctrl-C, too: nothing writes to the caller's arrays once this has returned
+            for job in given:
+                job.wait()
+        for job in given:
+            if job.error is not None:
+                raise job.error
+
+
+def in_turn(tasks: Sequence[Callable[[], None]], work: int = 0, products: int = 0) -> None:
+    """Call every task once; the thread that is free next takes the next one."""
+    left = deque(tasks)
+
+    def some(start: int, stop: int) -> None:
+        while True:
+            try:
+                task = left.popleft()
+            except IndexError:
+                return
+            task()
+
+    in_parallel(some, len(tasks), work, products)
+
+
+def _start_workers(number: int) -> None:
+    """Have at least so many workers."""
+    if len(_workers) < number:
+        # among them one whose start was interrupted before it was noted here
+        _workers[:] = [thread for thread in threading.enumerate() if isinstance(thread, _Worker)]
+    while len(_workers) < number:
+        worker = _Worker()
+        worker.start()
+        _workers.append(worker)
 
 
 def _forget_workers() -> None:
-    global _free
-    _free = threading.Lock()
+    global _free, _jobs
+    _free, _jobs = threading.Lock(), SimpleQueue()
     _workers.clear()
 
 

@@ -21,11 +21,12 @@ WIDE_ENOUGH = 512
 """Columns from which a matrix product is no faster for having more."""
 
 
-def blocks(rows: slice, OW: int, x: Array, window: Window) -> Iterator[Block]:
+def blocks(rows: slice, OH: int, OW: int, x: Array, window: Window) -> Iterator[Block]:
     """Cut output rows and columns into blocks whose unrolled rows fit a thread's workspace.
 
     Of wide rows a piece is taken, as long as the products stay wide enough: then more rows fit, and fewer are
-    unrolled twice, in the blocks above and below.
+    unrolled twice, in the blocks above and below. `rows` are some of OH, which decides where columns are cut: all that
+    BLAS's results may depend on is the same for any rows.
     """
     (KH, KW), SH, (_, C, _, N) = window.size, window.stride[0], x.shape
     most = budget()
@@ -35,7 +36,7 @@ def blocks(rows: slice, OW: int, x: Array, window: Window) -> Iterator[Block]:
         fit = most // (column * columns)
         return 1 if window.dilation[0] > 1 else max(1, (fit - KH) // SH + 1)
 
-    parts, wanted = 1, min(rows.stop - rows.start, 4 * KH)
+    parts, wanted = 1, min(OH, 4 * KH)
     while parts < OW and height(-(-OW // parts)) < wanted:
         if -(-OW // (parts + 1)) * N < WIDE_ENOUGH and KH * column * -(-OW // parts) <= most:
             break
