@@ -114,18 +114,22 @@ def select(x, winner, window):
     chosen = np.empty(winner.shape)
     for n, c, p, q in np.ndindex(winner.shape):
         i, j = divmod(int(winner[n, c, p, q]), window["size"][1])
-        chosen[n, c, p, q] = x[n, c, rows[p] + i, columns[q] + j]
+        y, x_ = rows[p] + i * window["dilation"][0], columns[q] + j * window["dilation"][1]
+        chosen[n, c, p, q] = x[n, c, y, x_]
     return chosen
 
 
 def average_pool(x, window, count_include_pad=False):
-    """Without dilation; the mean is over the image, or image and padding, never over what hangs beyond both."""
+    """The mean is over the image, or image and padding, never over what hangs beyond both."""
     N, C, *image_size = x.shape
     rows, columns = positions(image_size, window)
     padding = window["padding"]
     if padding == "same":
         padding = [
-            same_padding(image_size[axis], window["size"][axis], window["stride"][axis], 1) for axis in (0, 1)
+            same_padding(
+                image_size[axis], window["size"][axis], window["stride"][axis], window["dilation"][axis]
+            )
+            for axis in (0, 1)
         ]
     bounds = [(-before, length + after) for length, (before, after) in zip(image_size, padding, strict=True)]
     mean = np.empty((N, C, len(rows), len(columns)))
@@ -134,7 +138,8 @@ def average_pool(x, window, count_include_pad=False):
         count = len(pixels)
         if count_include_pad:
             count = sum(
-                bounds[0][0] <= rows[p] + i < bounds[0][1] and bounds[1][0] <= columns[q] + j < bounds[1][1]
+                bounds[0][0] <= rows[p] + i * window["dilation"][0] < bounds[0][1]
+                and bounds[1][0] <= columns[q] + j * window["dilation"][1] < bounds[1][1]
                 for i, j in np.ndindex(*window["size"])
             )
         mean[n, c, p, q] = math.fsum(pixels) / count

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
-from reference import positions
+from reference import field, positions
 
 from xpcnn.backend import to_device, to_host, xp
 
@@ -35,20 +35,22 @@ def windows(draw, *, pooling=False):
         "size": size,
         "stride": draw(pairs(st.integers(1, 4))),  # larger than the size, too: pixels that no window sees
         "padding": draw(padding | st.just("same")),
-        "dilation": (1, 1) if pooling else draw(pairs(st.integers(1, 2))),
+        "dilation": draw(pairs(st.integers(1, 3 if pooling else 2))),
         "rounding": draw(st.sampled_from(("floor", "ceil"))),
     }
 
 
 @st.composite
 def image_cases(draw, *, pooling=False):
-    """(shape of the images, window) such that the window fits somewhere."""
+    """(shape of the images, window) such that the window fits somewhere, and for pooling meets a pixel everywhere."""
     window = draw(windows(pooling=pooling))
     shape = (draw(st.integers(1, 2)), draw(st.integers(1, 3)), *draw(pairs(st.integers(1, 7))))
     try:
-        positions(shape[2:], window)
+        rows, columns = positions(shape[2:], window)
     except ValueError:
         assume(False)
+    if pooling:
+        assume(all(any(field(shape[2:], window, p, q)) for p in rows for q in columns))
     return shape, window
 
 

@@ -1,5 +1,6 @@
 """Each optimizer against its paper, transcribed number by number in plain Python floats."""
 
+import dataclasses
 import itertools
 import math
 
@@ -225,6 +226,42 @@ def test_float32_follows_float64(kind):
     double = run(kind(make(), 0.01), gradients())
     for x, y in zip(single, double, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(params=["tuned", "reference"])
+def _kernels(request, backend, monkeypatch):
+    if request.param == "reference":
+        monkeypatch.setattr("xpcnn.backend._active", dataclasses.replace(backend, kernels={}))
+
+
+@pytest.mark.usefixtures("_kernels")
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+@pytest.mark.parametrize("kind", ALL)
+def test_fifty_steps_in_float16_follow_float32(kind, scale):
+    """Gradients of 1e-4 have squares that half does not know, and neither does it an eps of 1e-8."""
+    all_grads = [gradients(np.float16, seed, scale)[0] for seed in range(50)]
+    lr = 0.01 / scale if kind in (SGD, Momentum, Nesterov) else 0.01
+    settings = {"lr": lr, "weight_decay": 0.01, "clip_norm": 20 * scale}
+    half, single = make(np.float16), make(np.float16)
+    for parameter in single:
+        parameter.data = parameter.data.astype(np.float32)
+    optimizer = kind(half, **settings)
+    found = run(optimizer, all_grads)
+    wanted = run(kind(single, **settings), [[g.astype(np.float32) for g in grads] for grads in all_grads])
+    assert all(values.dtype == np.float32 for values in optimizer.state.values())
+    for x, y in zip(found, wanted, strict=True):
+        assert x.dtype == np.float16
+        assert np.isfinite(x).all()
+        np.testing.assert_allclose(
+            x.astype(np.float32), y, rtol=0, atol=50 * 2.0**-11 * max(1, abs(y).max()) / 4
+        )
+
+
+@pytest.mark.usefixtures("_kernels")
+def test_a_norm_that_half_cannot_hold_is_clipped():
+    parameter = Parameter(np.zeros(70_000, np.float16))
+    (after,) = run(SGD([parameter], 1.0, clip_norm=1.0), [[np.full(70_000, 300, np.float16)]])
+    np.testing.assert_allclose(after.astype(np.float64), -1 / math.sqrt(70_000), rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -1,12 +1,14 @@
 """Losses: how wrong the model is, one number, and where its gradient begins."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, check_array
 from xpcnn.errors import BackwardError, DatasetError, DtypeError, ShapeError
+from xpcnn.precision import computing
 
 
 class SoftmaxCrossEntropy:
@@ -105,21 +107,23 @@ class MeanSquaredError:
     """
 
     def __init__(self) -> None:
-        self._saved: Array | None = None
+        self._saved: tuple[Array, Any] | None = None
 
     def __call__(self, y: Array, target: Array) -> Array:
         check_array(y, self)
         check_array(target, self)
         self._check(y, target)
-        self._saved = difference = y - target.astype(y.dtype)
+        wide = computing(y.dtype)
+        difference = y.astype(wide, copy=False) - target.astype(wide, copy=False)
+        self._saved = difference, y.dtype
         return (difference * difference).sum() / (2 * len(y))
 
     def backward(self) -> Array:
         """Return dL/dy."""
         if self._saved is None:
             raise BackwardError(f"{self}: backward() called without a loss; call criterion(y, target) first")
-        difference, self._saved = self._saved, None
-        return difference / len(difference)
+        (difference, dtype), self._saved = self._saved, None
+        return (difference / len(difference)).astype(dtype, copy=False)
 
     def _check(self, y: Array, target: Array) -> None:
         if y.dtype.kind != "f":

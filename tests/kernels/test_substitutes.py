@@ -15,6 +15,7 @@ from xpcnn import kernels, ops
 from xpcnn.backend import accelerated, active_backend, to_host
 from xpcnn.errors import BackendError
 from xpcnn.geometry import Window
+from xpcnn.precision import computing
 
 # ---------------------------------------------------------------- an example of every op
 
@@ -57,6 +58,8 @@ def pools(dtype):
         ((2, 1, 5, 6), Window((3, 2), (1, 3), ((0, 2), (1, 0)))),
         ((2, 2, 5, 5), Window(2, 3, "same")),
         ((1, 1, 1, 1), Window(1)),
+        ((2, 2, 7, 8), Window(2, 2, 0, 2)),
+        ((2, 2, 9, 8), Window((3, 2), (1, 2), ((1, 2), (0, 1)), (2, 3), "ceil")),
     ):
         yield distinct(0, shape, dtype), window
 
@@ -117,6 +120,7 @@ def examples(dtype):
             yield "local_response_norm_backward", (x_[::-1], x_, x_**2 + 1, size, 0.5, 0.75)
     for size in (1, 5, 700):
         theta, g, state = normal(5, (size,), (size,), (size,), dtype=dtype)
+        state = state.astype(computing(state.dtype))
         yield "sgd_update", (theta, g, 0.1)
         yield "momentum_update", (theta, g, state, 0.1, 0.9)
         yield "adam_update", (theta, g, state, state**2, 0.1, (0.9, 0.999), 1e-8, 3)
@@ -182,12 +186,12 @@ def compare(found, wanted, where):
         assert found is None, where
     else:
         assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype), where
-        close = 1e-4 if wanted.dtype == "float32" else 1e-10
+        close = {"float16": 4e-3, "float32": 1e-4, "float64": 1e-10}.get(str(wanted.dtype), 0)
         np.testing.assert_allclose(to_host(found), to_host(wanted), rtol=close, atol=close, err_msg=where)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_every_substitute_is_its_op(backend, dtype, layout):
     walk(backend.kernels, dtype, layout)
 
@@ -198,7 +202,7 @@ ON_NUMPY = pytest.mark.parametrize("choice", ["pure", pytest.param("tuned", mark
 
 @ON_NUMPY
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_every_substitute_on_numpy_is_its_op_with_numba_and_without(choice, dtype, layout):
     substitutes = kernels.load("numpy", choice)
     package = "xpcnn.kernels.numba" if choice == "tuned" else "xpcnn.kernels.numpy"

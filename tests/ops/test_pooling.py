@@ -83,6 +83,31 @@ def test_max_pool_keeps_nan_and_infinity(backend):
     assert np.array_equal(to_host(y)[0, 0], [[np.nan, np.inf]], equal_nan=True)
 
 
+def test_average_pool_keeps_nan_and_infinity(backend):
+    image = np.array([[1.0, np.nan, 2.0, 1.0, -np.inf, 1], [0.0, 0.0, np.inf, 5, 0, 2]])[None, None]
+    for dtype in ("float16", "float32", "float64"):
+        y = ops.average_pool(upload(image.astype(dtype)), Window(2, 2))
+        assert np.array_equal(to_host(y)[0, 0], [[np.nan, np.inf, -np.inf]], equal_nan=True)
+
+
+def test_a_window_between_the_pixels_has_mean_zero(backend):
+    """Taps 5 apart around an image of 3: they meet nothing, or padding alone."""
+    for image_size, size in (((3, 3), 2), ((3, 1), (2, 1))):
+        window = Window(size, 1, 1 if size == 2 else ((1, 2), (0, 0)), 4 if size == 2 else (4, 1))
+        image = np.ones((1, 1, *image_size), np.float32)
+        for count_include_pad in (False, True):
+            y = ops.average_pool(upload(image), window, count_include_pad)
+            assert to_host(y).ravel()[0] == 0
+            dx = ops.average_pool_backward(
+                upload(np.ones(y.shape, np.float32)), image_size, window, count_include_pad
+            )
+            assert np.isfinite(to_host(dx)).all()
+            total = float(to_host(y).sum())
+            assert float((to_host(dx) * image).sum()) == pytest.approx(
+                total
+            )  # the adjoint, at images of ones
+
+
 def test_padding_never_wins(backend):
     image = np.array([[-5.0, -3.0], [-4.0, -6.0]])[None, None]
     y, winner = ops.max_pool(upload(image), Window(2, padding=1))
@@ -90,7 +115,9 @@ def test_padding_never_wins(backend):
     assert to_host(winner)[0, 0].tolist() == [[3, 3, 2], [3, 1, 0], [1, 0, 0]]
 
 
-torch_windows = st.tuples(pairs(st.integers(1, 3)), pairs(st.integers(1, 4)), st.booleans())
+torch_windows = st.tuples(
+    pairs(st.integers(1, 3)), pairs(st.integers(1, 4)), pairs(st.integers(1, 3)), st.booleans()
+)
 
 
 @given(
@@ -99,21 +126,28 @@ torch_windows = st.tuples(pairs(st.integers(1, 3)), pairs(st.integers(1, 4)), st
 def test_pytorch(sizes, shape, seed, dtype):
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
-    size, stride, ceil = sizes
+    size, stride, dilation, ceil = sizes
     padding = tuple(length // 2 for length in size)  # the most that PyTorch allows
     if any(length + 2 * p < k for length, p, k in zip(shape[2:], padding, size, strict=True)):
         return
     window = Window(size, stride, padding, rounding="ceil" if ceil else "floor")
+    dilated = Window(size, stride, padding, dilation, window.rounding)
     x = with_ties(seed, shape, dtype)
 
-    tx = torch.tensor(x, requires_grad=True)
-    ty = F.max_pool2d(tx, size, stride, padding, ceil_mode=ceil)
-    y, winner = ops.max_pool(x, window)
-    assert_close(y, ty.detach().numpy(), dtype)
-    dy = normal(seed, y.shape, dtype=dtype)
-    ty.backward(torch.tensor(dy))
-    assert_close(ops.max_pool_backward(dy, winner, shape[2:], window), tx.grad.numpy(), dtype)
+    for each in (window, dilated):
+        extents = zip(shape[2:], padding, each.extent, strict=True)
+        if any(length + 2 * p < extent for length, p, extent in extents):
+            continue
+        tx = torch.tensor(x, requires_grad=True)
+        ty = F.max_pool2d(tx, size, stride, padding, each.dilation, ceil)
+        y, winner = ops.max_pool(x, each)
+        assert_close(y, ty.detach().numpy(), dtype)
+        dy = normal(seed, y.shape, dtype=dtype)
+        ty.backward(torch.tensor(dy))
+        assert_close(ops.max_pool_backward(dy, winner, shape[2:], each), tx.grad.numpy(), dtype)
 
+    tx = torch.tensor(x, requires_grad=True)
+    dy = normal(seed, (*shape[:2], *window.output_size(*shape[2:])), dtype=dtype)
     for count_include_pad in (False, True):
         tx.grad = None
         ty = F.avg_pool2d(tx, size, stride, padding, ceil_mode=ceil, count_include_pad=count_include_pad)

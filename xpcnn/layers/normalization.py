@@ -69,7 +69,8 @@ class BatchNorm(Layer):
         return input_shape
 
     def _follow(self, running: Buffer, batch: Array) -> None:
-        running.data = running.data * (1 - self.momentum) + batch * self.momentum
+        followed = running.data * (1 - self.momentum) + batch * self.momentum
+        running.data = followed.astype(running.data.dtype, copy=False)  # the batch's of half are in single
 
     def _check(self, x: Array) -> None:
         self._check_shape(x.shape, batch_axes=1)

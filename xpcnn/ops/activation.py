@@ -1,6 +1,7 @@
 """Activations, elementwise; each backward is written in terms of the output y."""
 
 from xpcnn.backend import Array, accelerated, xp
+from xpcnn.precision import in_single
 
 
 @accelerated
@@ -16,6 +17,7 @@ def relu_backward(dy: Array, y: Array) -> Array:
 
 
 @accelerated
+@in_single
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), written so that exp never overflows."""
     e = xp.exp(-xp.abs(x))
@@ -23,18 +25,21 @@ def sigmoid(x: Array) -> Array:
 
 
 @accelerated
+@in_single
 def sigmoid_backward(dy: Array, y: Array) -> Array:
     """Dx = dy y (1 - y)."""
     return dy * y * (1 - y)
 
 
 @accelerated
+@in_single
 def tanh(x: Array) -> Array:
     """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
     return xp.tanh(x)
 
 
 @accelerated
+@in_single
 def tanh_backward(dy: Array, y: Array) -> Array:
     """Dx = dy (1 - y^2)."""
     return dy * (1 - y * y)

@@ -1,9 +1,12 @@
 """The affine (fully connected, dense) map: y = W x + b, on the last axis."""
 
 from xpcnn.backend import Array, accelerated
+from xpcnn.ops.normalization import channel_sums
+from xpcnn.precision import in_single
 
 
 @accelerated
+@in_single
 def affine(x: Array, weight: Array, bias: Array | None) -> Array:
     """Return x W^T + b: (..., I) with weight (O, I) and bias (O,) -> (..., O)."""
     y = x.reshape(-1, x.shape[-1]) @ weight.T  # (M, O)
@@ -13,10 +16,11 @@ def affine(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 @accelerated
+@in_single
 def affine_backward(
     dy: Array, x: Array, weight: Array, need_dx: bool = True
 ) -> tuple[Array | None, Array, Array]:
     """Return (dx, dweight, dbias): dX = dY W, dW = dY^T X, db = sum of dY over all leading axes."""
     rows = dy.reshape(-1, dy.shape[-1])  # (M, O)
     dx = (rows @ weight).reshape(x.shape) if need_dx else None
-    return dx, rows.T @ x.reshape(-1, x.shape[-1]), rows.sum(axis=0)
+    return dx, rows.T @ x.reshape(-1, x.shape[-1]), channel_sums(rows)

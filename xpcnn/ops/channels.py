@@ -1,23 +1,25 @@
 """Whole channels: a factor and a bias for each, channels of zeros beside them, a choice among connections."""
 
 from xpcnn.backend import Array, accelerated, xp
-from xpcnn.ops.normalization import per_channel
+from xpcnn.ops.normalization import channel_sums, per_channel
+from xpcnn.precision import in_single
 
 
 @accelerated
+@in_single
 def channel_scale(x: Array, weight: Array, bias: Array) -> Array:
     """y[n, c, ...] = weight[c] x[n, c, ...] + bias[c]: (N,C,...) -> (N,C,...)."""
     return x * per_channel(weight, x.ndim) + per_channel(bias, x.ndim)
 
 
 @accelerated
+@in_single
 def channel_scale_backward(
     dy: Array, x: Array, weight: Array, need_dx: bool = True
 ) -> tuple[Array | None, Array, Array]:
     """Return (dx, dweight, dbias): dx = weight dy, dweight = sum dy x, dbias = sum dy, over all but channels."""
-    axes = (0, *range(2, x.ndim))
     dx = dy * per_channel(weight, x.ndim) if need_dx else None
-    return dx, (dy * x).sum(axis=axes), dy.sum(axis=axes)
+    return dx, channel_sums(dy * x), channel_sums(dy)
 
 
 @accelerated

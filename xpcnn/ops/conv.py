@@ -2,10 +2,13 @@
 
 from xpcnn.backend import Array, accelerated
 from xpcnn.geometry import Window
+from xpcnn.ops.normalization import channel_sums
 from xpcnn.ops.windows import col2im, im2col
+from xpcnn.precision import in_single
 
 
 @accelerated
+@in_single
 def conv(x: Array, weight: Array, bias: Array | None, window: Window, groups: int = 1) -> Array:
     """Slide every filter over every image (cross-correlation): (N,C,H,W) * (O,C/G,KH,KW) -> (N,O,OH,OW).
 
@@ -24,6 +27,7 @@ def conv(x: Array, weight: Array, bias: Array | None, window: Window, groups: in
 
 
 @accelerated
+@in_single
 def conv_backward(
     dy: Array, x: Array, weight: Array, window: Window, groups: int = 1, need_dx: bool = True
 ) -> tuple[Array | None, Array, Array]:
@@ -35,9 +39,10 @@ def conv_backward(
     dx is None unless `need_dx`.
     """
     N, O, OH, OW = dy.shape
+    dbias = channel_sums(dy)
     dy = dy.swapaxes(0, 1).reshape(groups, O // groups, N * OH * OW)  # (G, O/G, N*OH*OW)
     filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
     cols = im2col(x, window)  # (C, KH, KW, N, OH, OW)
     dweight = dy @ cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2)  # (G, O/G, C/G*KH*KW)
     dx = col2im((filters.swapaxes(1, 2) @ dy).reshape(cols.shape), x.shape[2:], window) if need_dx else None
-    return dx, dweight.reshape(weight.shape), dy.sum(axis=2).reshape(O)
+    return dx, dweight.reshape(weight.shape), dbias

@@ -1,6 +1,7 @@
 """Normalisation: over the batch, channel by channel; and over neighbouring channels, pixel by pixel."""
 
 from xpcnn.backend import Array, accelerated, xp
+from xpcnn.precision import computing, in_single
 
 
 def per_channel(values: Array, ndim: int) -> Array:
@@ -8,14 +9,26 @@ def per_channel(values: Array, ndim: int) -> Array:
     return values.reshape(1, -1, *(1,) * (ndim - 2))
 
 
+def channel_sums(x: Array) -> Array:
+    """Add up every channel, (N,C,...) -> (C,): as a row in memory, whose elements NumPy adds pairwise, not in turn."""
+    C = x.shape[1]
+    return xp.ascontiguousarray(x.swapaxes(0, 1)).reshape(C, x.size // max(C, 1)).sum(axis=1)
+
+
 @accelerated
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """Return mean and (biased) variance of every channel, (C,) each, over the batch and all pixels."""
-    axes = (0, *range(2, x.ndim))
-    return x.mean(axis=axes), x.var(axis=axes)
+    """Return mean and (biased) variance of every channel, (C,) each, over the batch and all pixels.
+
+    Of x in half precision they are in single: the variance of values up to 300 is more than half can hold.
+    """
+    x, M = x.astype(computing(x.dtype), copy=False), x.size // x.shape[1]
+    mean = channel_sums(x) / M
+    centered = x - per_channel(mean, x.ndim)
+    return mean, channel_sums(centered * centered) / M
 
 
 @accelerated
+@in_single
 def batch_norm(x: Array, weight: Array, bias: Array, mean: Array, variance: Array, eps: float) -> Array:
     """Normalise each channel, then scale and shift it: (N,C,...) -> (N,C,...).
 
@@ -32,6 +45,7 @@ def batch_norm(x: Array, weight: Array, bias: Array, mean: Array, variance: Arra
 
 
 @accelerated
+@in_single
 def batch_norm_backward(
     dy: Array, x: Array, weight: Array, mean: Array, variance: Array, eps: float, of_batch: bool
 ) -> tuple[Array, Array, Array]:
@@ -42,10 +56,9 @@ def batch_norm_backward(
 
     If mean and variance are constants (not `of_batch`), the last two terms fall away.
     """
-    axes = (0, *range(2, x.ndim))
     inverse = 1 / xp.sqrt(variance + eps)
     normalized = (x - per_channel(mean, x.ndim)) * per_channel(inverse, x.ndim)
-    dweight, dbias = (dy * normalized).sum(axis=axes), dy.sum(axis=axes)
+    dweight, dbias = channel_sums(dy * normalized), channel_sums(dy)
     dx = dy
     if of_batch:
         M = x.size // x.shape[1]
@@ -55,7 +68,7 @@ def batch_norm_backward(
 
 @accelerated
 def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
-    """Return y and the scale it was divided by: (N,C,...) -> two of (N,C,...).
+    """Return y and the scale it was divided by: (N,C,...) -> two of (N,C,...), the scale of half in single.
 
         scale[c] = k + alpha / size  sum of x[d]^2,  d from c - size // 2 to c + (size - 1) // 2
         y[c] = x[c] / scale[c]^beta
@@ -63,11 +76,13 @@ def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float
     Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
     NIPS 2012, section 3.3, write alpha for our alpha / size.
     """
+    dtype, x = x.dtype, x.astype(computing(x.dtype), copy=False)
     scale = k + alpha / size * channel_sum(x * x, size // 2, (size - 1) // 2)
-    return x * scale**-beta, scale
+    return (x * scale**-beta).astype(dtype, copy=False), scale
 
 
 @accelerated
+@in_single
 def local_response_norm_backward(
     dy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float
 ) -> Array:

@@ -3,13 +3,14 @@
 from xpcnn.backend import Array, accelerated, xp
 from xpcnn.geometry import Window
 from xpcnn.ops.windows import crop, pad, padded_shape
+from xpcnn.precision import in_single
 
 
 @accelerated
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     """Return the largest pixel of each window, and which one it was: (N,C,H,W) -> two (N,C,OH,OW).
 
-        y[n, c, p, q] = max over i, j of  x[n, c, SH p + i - top, SW q + j - left]
+        y[n, c, p, q] = max over i, j of  x[n, c, SH p + DH i - top, SW q + DW j - left]
 
     The winner is i*KW + j, the first of equals, as uint8 where the window has at most 256 pixels.
     Beyond the image lies minus infinity, which never wins.
@@ -28,6 +29,7 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
 
 
 @accelerated
+@in_single
 def max_pool_backward(dy: Array, winner: Array, image_size: tuple[int, int], window: Window) -> Array:
     """Carry dy to the pixel that won, where windows overlap adding: (N,C,OH,OW) -> (N,C,H,W)."""
     shape = padded_shape((*dy.shape[:2], *image_size), window)
@@ -38,41 +40,51 @@ def max_pool_backward(dy: Array, winner: Array, image_size: tuple[int, int], win
 
 
 @accelerated
+@in_single
 def average_pool(x: Array, window: Window, count_include_pad: bool = False) -> Array:
     """Return the mean of each window: (N,C,H,W) -> (N,C,OH,OW).
 
-        y[n, c, p, q] = 1/M sum over i, j of  x[n, c, SH p + i - top, SW q + j - left]
+        y[n, c, p, q] = 1/M sum over i, j of  x[n, c, SH p + DH i - top, SW q + DW j - left]
 
     M is the number of the window's pixels that lie in the image, or in image and padding with
-    `count_include_pad`. What the last window of rounding="ceil" hangs over is never counted.
+    `count_include_pad`. What the last window of rounding="ceil" hangs over is never counted; the mean of a window
+    that meets nothing is 0. Sums are kept in double precision: a window may be a whole image.
     """
-    padded, taps = pad(x, window), window.taps(*window.output_size(*x.shape[2:]))
-    total = sum(padded[pixels] for _, pixels in taps)
-    return total / pixel_count(x.shape[2:], window, count_include_pad).astype(x.dtype)
+    (OH, OW), padded = window.output_size(*x.shape[2:]), pad(x, window)
+    down, across = _down_and_across(window)
+    columns = _sum_of_taps(padded, down, (OH, padded.shape[3]))  # (N, C, OH, W + PW)
+    total = _sum_of_taps(columns, across, (OH, OW))
+    return (total / pixel_count(x.shape[2:], window, count_include_pad)).astype(x.dtype)
 
 
 @accelerated
+@in_single
 def average_pool_backward(
     dy: Array, image_size: tuple[int, int], window: Window, count_include_pad: bool = False
 ) -> Array:
     """Share dy out equally among the pixels of its window: (N,C,OH,OW) -> (N,C,H,W)."""
     share = dy / pixel_count(image_size, window, count_include_pad).astype(dy.dtype)
-    padded = xp.zeros(padded_shape((*dy.shape[:2], *image_size), window), dy.dtype)
-    for _, pixels in window.taps(*dy.shape[2:]):
-        padded[pixels] += share
-    return crop(padded, image_size, window)
+    PH, PW = padded_shape(image_size, window)
+    down, across = _down_and_across(window)
+    columns = _spread_over_taps(share, across, (dy.shape[2], PW))  # (N, C, OH, W + PW)
+    return crop(_spread_over_taps(columns, down, (PH, PW)), image_size, window).astype(dy.dtype)
 
 
 def pixel_count(image_size: tuple[int, int], window: Window, count_include_pad: bool) -> Array:
-    """Return how many pixels the mean of each window is over: integers, (OH,OW)."""
+    """Return how many pixels the mean of each window is over, at least 1: integers, (OH,OW)."""
     rows, columns = (
-        xp.minimum(start + size, length + after * count_include_pad)
-        - xp.maximum(start, -before * count_include_pad)
-        for start, size, length, (before, after) in zip(
-            window_starts(image_size, window), window.size, image_size, window.pads(*image_size), strict=True
+        _taps_before(length + after * count_include_pad - start, size, dilation)
+        - _taps_before(-before * count_include_pad - start, size, dilation)
+        for start, size, dilation, length, (before, after) in zip(
+            window_starts(image_size, window),
+            window.size,
+            window.dilation,
+            image_size,
+            window.pads(*image_size),
+            strict=True,
         )
     )
-    return rows[:, None] * columns
+    return xp.maximum(rows[:, None] * columns, 1)
 
 
 def window_starts(image_size: tuple[int, int], window: Window) -> list[Array]:
@@ -83,3 +95,30 @@ def window_starts(image_size: tuple[int, int], window: Window) -> list[Array]:
             window.output_size(*image_size), window.stride, window.pads(*image_size), strict=True
         )
     ]
+
+
+def _taps_before(distance: Array, size: int, dilation: int) -> Array:
+    """Return how many of a window's `size` taps, `dilation` apart, are less than `distance` from its first."""
+    return xp.clip(-(-distance // dilation), 0, size)
+
+
+def _down_and_across(window: Window) -> tuple[Window, Window]:
+    """Return two windows, of one column and of one row, that do what `window` does: KH + KW taps for KH KW."""
+    (KH, KW), (SH, SW), (DH, DW) = window.size, window.stride, window.dilation
+    return Window((KH, 1), (SH, 1), 0, (DH, 1)), Window((1, KW), (1, SW), 0, (1, DW))
+
+
+def _sum_of_taps(padded: Array, window: Window, windows: tuple[int, int]) -> Array:
+    """Add up the pixels of each window, in double precision: (N,C,H,W) -> (N,C,*windows)."""
+    total = xp.zeros_like(padded, dtype=xp.float64, shape=(*padded.shape[:2], *windows))
+    for _, pixels in window.taps(*windows):
+        total += padded[pixels]
+    return total
+
+
+def _spread_over_taps(share: Array, window: Window, image_size: tuple[int, int]) -> Array:
+    """Adjoint of `_sum_of_taps`: add each window's number to all of its pixels."""
+    padded = xp.zeros_like(share, dtype=xp.float64, shape=(*share.shape[:2], *image_size))
+    for _, pixels in window.taps(*share.shape[2:]):
+        padded[pixels] += share
+    return padded

@@ -1,9 +1,11 @@
 """Softmax, and softmax fused with the cross-entropy: together they have the simplest gradient, p - t."""
 
 from xpcnn.backend import Array, accelerated, xp
+from xpcnn.precision import computing, in_single
 
 
 @accelerated
+@in_single
 def softmax(x: Array, axis: int = -1) -> Array:
     """exp(x) / sum exp(x) along an axis. Subtracting the maximum changes nothing and never overflows."""
     e = xp.exp(x - x.max(axis=axis, keepdims=True))
@@ -11,6 +13,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 
 @accelerated
+@in_single
 def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     """Dx = y (dy - <dy, y>)."""
     return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
@@ -23,20 +26,28 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
         L = 1/M sum over m of  -log p[m, t[m]]        log p = z - max z - log sum exp(z - max z)
 
     labels are integers t of (M,), or rows of target probabilities (M,D), one-hot for instance; then
-    L = 1/M sum of -t log p. The logarithm of a tiny p is never taken, so logits of 1e4 do no harm.
+    L = 1/M sum of -t log p. The logarithm of a tiny p is never taken, so logits of 1e4 do no harm. Of logits in
+    half precision the loss is in single: it may be larger than half can hold.
     """
+    dtype, logits = logits.dtype, logits.astype(computing(logits.dtype), copy=False)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     if labels.ndim == 1:
         losses = -xp.take_along_axis(log_p, labels[:, None], axis=1)  # (M, 1)
     else:
         losses = -(labels * xp.where(labels != 0, log_p, 0)).sum(axis=1)  # (M,), with 0 log 0 = 0
-    return losses.mean(), xp.exp(log_p)
+    return losses.mean(), xp.exp(log_p).astype(dtype, copy=False)
 
 
 @accelerated
+@in_single
 def softmax_cross_entropy_backward(probabilities: Array, labels: Array) -> Array:
-    """Dlogits = (p - t) / M, with t one-hot: how wrong the probabilities are, an image at a time."""
+    """Dlogits = (p - t) / M, with t one-hot: how wrong the probabilities are, an image at a time.
+
+    Of rows t that do not sum to one, Dlogits = (p sum(t) - t) / M: a row of zeros gives no gradient.
+    """
     M, D = probabilities.shape
-    targets = labels[:, None] == xp.arange(D) if labels.ndim == 1 else labels
-    return (probabilities - targets) / M
+    if labels.ndim == 1:
+        return (probabilities - (labels[:, None] == xp.arange(D))) / M
+    targets = labels.astype(probabilities.dtype, copy=False)
+    return (probabilities * targets.sum(axis=1, keepdims=True) - targets) / M

@@ -6,6 +6,7 @@ every window that sees it, KH*KW times in all; col2im adds these copies together
 
 from xpcnn.backend import Array, accelerated, xp
 from xpcnn.geometry import Window
+from xpcnn.precision import in_single
 
 
 def pad(x: Array, window: Window, fill: float = 0) -> Array:
@@ -53,6 +54,7 @@ def im2col(x: Array, window: Window, fill: float = 0) -> Array:
 
 
 @accelerated
+@in_single
 def col2im(cols: Array, image_size: tuple[int, int], window: Window) -> Array:
     """Adjoint of im2col: add every column back onto the pixels it came from, (C,KH,KW,N,OH,OW) -> (N,C,H,W).
 

@@ -100,11 +100,20 @@ def test_a_grid_has_its_limit(device):
 
 def test_a_python_float_becomes_what_the_parameter_is(device):
     theta = np.ones(6, np.float16)
-    device.launch("sgd_update", 6, theta=theta, g=theta.copy(), lr=0.1, size=6)
+    device.launch("sgd_update", 6, theta=theta, g=theta.astype(np.float32), lr=0.1, size=6)
     assert device.launched[0][3][2].dtype == np.float32  # sums and numbers are float where storage is half
     theta = np.ones(6)
     device.launch("sgd_update", 6, theta=theta, g=theta.copy(), lr=0.1, size=6)
     assert device.launched[1][3][2].dtype == np.float64
+
+
+def test_arrays_of_real_alone_say_which_it_is(device):
+    for dtype in (np.float32, np.float64):
+        device.launch("mean", 1, values=np.ones(3, dtype), result=np.empty((), dtype), M=3)
+    with pytest.raises(KernelError, match="'result': expected float64, got float32"):
+        device.launch("mean", 1, values=np.ones(3), result=np.empty((), np.float32), M=3)
+    with pytest.raises(KernelError, match="'values': expected float32, got float16"):
+        device.launch("mean", 1, values=np.ones(3, np.float16), result=np.empty((), np.float16), M=3)
 
 
 def test_a_block_larger_than_the_kernel_was_compiled_for(device, monkeypatch):

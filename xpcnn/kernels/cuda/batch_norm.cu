@@ -1,4 +1,5 @@
-// Batch normalisation over images (N, C, P), with P pixels each.
+// Batch normalisation over images (N, C, P), with P pixels each. A channel's statistics and sums are `real`: for half
+// they may be more than half can hold.
 #include "reduce.cuh"
 
 // Mean and variance in one pass that does not cancel: sum of (x - mean)^2 grows with the mean as it moves. Subtracting
@@ -31,8 +32,8 @@ __device__ Moments warp_moments(Moments mine) {
 // A block takes a channel.
 extern "C" __global__ void __launch_bounds__(256, 1) batch_statistics(
     const storage* __restrict__ x,   // (N, C, P)
-    storage* __restrict__ mean,      // (C)
-    storage* __restrict__ variance,  // (C)
+    real* __restrict__ mean,         // (C)
+    real* __restrict__ variance,     // (C)
     index_t N, index_t C, index_t P) {
     __shared__ Moments partial[32];  // one a warp
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
@@ -52,8 +53,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_statistics(
     const Moments none = {0, 0, 0};
     mine = warp_moments(lane < warps ? partial[lane] : none);
     if (lane == 0) {
-        mean[c] = (storage)mine.mean;
-        variance[c] = (storage)(mine.squares / mine.count);
+        mean[c] = mine.mean;
+        variance[c] = mine.squares / mine.count;
     }
 }
 
@@ -62,14 +63,14 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm(
     const storage* __restrict__ x,         // (N, C, P)
     const storage* __restrict__ weight,    // (C)
     const storage* __restrict__ bias,      // (C)
-    const storage* __restrict__ mean,      // (C)
-    const storage* __restrict__ variance,  // (C)
+    const real* __restrict__ mean,         // (C)
+    const real* __restrict__ variance,     // (C)
     storage* __restrict__ y,               // (N, C, P)
     real eps, index_t N, index_t C, index_t P) {
     for (index_t element = first_element(); element < N * C * P; element += element_step()) {
         const index_t c = element / P % C;
-        const real scale = (real)weight[c] / sqrt((real)variance[c] + eps);
-        y[element] = (storage)(((real)x[element] - (real)mean[c]) * scale + (real)bias[c]);
+        const real scale = (real)weight[c] / sqrt(variance[c] + eps);
+        y[element] = (storage)(((real)x[element] - mean[c]) * scale + (real)bias[c]);
     }
 }
 
@@ -77,13 +78,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm(
 extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_sums(
     const storage* __restrict__ dy,        // (N, C, P)
     const storage* __restrict__ x,         // (N, C, P)
-    const storage* __restrict__ mean,      // (C)
-    const storage* __restrict__ variance,  // (C)
-    storage* __restrict__ dweight,         // (C)
-    storage* __restrict__ dbias,           // (C)
+    const real* __restrict__ mean,         // (C)
+    const real* __restrict__ variance,     // (C)
+    real* __restrict__ dweight,            // (C)
+    real* __restrict__ dbias,              // (C)
     real eps, index_t N, index_t C, index_t P) {
     const index_t c = blockIdx.x;
-    const real center = (real)mean[c], inverse = 1 / sqrt((real)variance[c] + eps);
+    const real center = mean[c], inverse = 1 / sqrt(variance[c] + eps);
     real of_dy = 0, of_product = 0;
     for (index_t m = threadIdx.x; m < N * P; m += blockDim.x) {
         const index_t element = (m / P * C + c) * P + m % P;
@@ -94,8 +95,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_sums(
     __syncthreads();  // all have read its partial sums: the next may write
     of_product = block_sum(of_product);
     if (threadIdx.x == 0) {
-        dbias[c] = (storage)of_dy;
-        dweight[c] = (storage)of_product;
+        dbias[c] = of_dy;
+        dweight[c] = of_product;
     }
 }
 
@@ -104,17 +105,17 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_dx(
     const storage* __restrict__ dy,        // (N, C, P)
     const storage* __restrict__ x,         // (N, C, P)
     const storage* __restrict__ weight,    // (C)
-    const storage* __restrict__ mean,      // (C)
-    const storage* __restrict__ variance,  // (C)
-    const storage* __restrict__ dweight,   // (C)
-    const storage* __restrict__ dbias,     // (C)
+    const real* __restrict__ mean,         // (C)
+    const real* __restrict__ variance,     // (C)
+    const real* __restrict__ dweight,      // (C)
+    const real* __restrict__ dbias,        // (C)
     storage* __restrict__ dx,              // (N, C, P)
     real eps, real per_value, index_t N, index_t C, index_t P) {
     for (index_t element = first_element(); element < N * C * P; element += element_step()) {
         const index_t c = element / P % C;
-        const real inverse = 1 / sqrt((real)variance[c] + eps);
-        const real normalized = ((real)x[element] - (real)mean[c]) * inverse;
-        const real drift = ((real)dbias[c] + normalized * (real)dweight[c]) * per_value;
+        const real inverse = 1 / sqrt(variance[c] + eps);
+        const real normalized = ((real)x[element] - mean[c]) * inverse;
+        const real drift = (dbias[c] + normalized * dweight[c]) * per_value;
         dx[element] = (storage)(((real)dy[element] - drift) * ((real)weight[c] * inverse));
     }
 }

@@ -34,11 +34,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) bias_relu_backward(
 // The bias's gradient: a block adds up a channel.
 extern "C" __global__ void __launch_bounds__(256, 1) channel_sum(
     const storage* __restrict__ values,  // (O, L)
-    storage* __restrict__ sums,          // (O)
+    real* __restrict__ sums,             // (O)
     index_t O, index_t L) {
     const index_t o = blockIdx.x;
     real sum = 0;
     for (index_t l = threadIdx.x; l < L; l += blockDim.x) sum += (real)values[o * L + l];
     sum = block_sum(sum);
-    if (threadIdx.x == 0) sums[o] = (storage)sum;
+    if (threadIdx.x == 0) sums[o] = sum;
 }

@@ -10,6 +10,7 @@ from typing import Any
 from xpcnn.geometry import Window
 from xpcnn.kernels.cuda.launch import Device
 from xpcnn.kernels.cuda.windows import col2im, im2col
+from xpcnn.precision import computing
 
 WORKSPACE = 1 << 28
 """Bytes of columns at a time."""
@@ -40,7 +41,8 @@ def conv_backward(
     dy, x = device.contiguous(dy, x)
     filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
     dx = xp.empty(x.shape, x.dtype) if need_dx else None
-    dweight, dbias = xp.zeros(filters.shape, x.dtype), xp.zeros(O, x.dtype)
+    real = computing(x.dtype)
+    dweight, dbias = xp.zeros(filters.shape, real), xp.zeros(O, real)
     for some in _slices(x, window):
         cols = im2col(device, x[some], window)
         part, n = dy[some], len(x[some])
@@ -49,13 +51,14 @@ def conv_backward(
             "bias_relu_backward", d.size, dy=part, y=part, dproduct=d, rectify=0, N=n, O=O, P=OH * OW
         )
         dweight += _multiply(d, cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2))
-        sums = xp.empty(O, x.dtype)
+        sums = xp.empty(O, real)
         device.launch("channel_sum", 256 * O, values=d, sums=sums, O=O, L=n * OH * OW)
         dbias += sums
         if dx is not None:
             dcols = _multiply(filters.swapaxes(1, 2), d).reshape(cols.shape)
             dx[some] = col2im(device, dcols, x.shape[2:], window)
-    return dx, dweight.reshape(weight.shape), dbias
+    dweight = dweight.reshape(weight.shape).astype(x.dtype, copy=False)
+    return dx, dweight, dbias.astype(x.dtype, copy=False)
 
 
 def _slices(x: Any, window: Window) -> Iterator[slice]:

@@ -96,7 +96,7 @@ class Device:
     ) -> dict[str, np.dtype[Any]]:
         """Settle what the .cu file leaves open: storage, real, winner_t and index_t, from the arrays given."""
         types: dict[str, np.dtype[Any]] = {**FIXED, "storage": FLOAT, "winner_t": BYTE}
-        largest = threads
+        largest, stored = threads, any(p.pointer and p.type == "storage" for p in signature.parameters)
         for parameter in reversed(signature.parameters):  # so that the first to say it has the word
             if not parameter.pointer:
                 continue
@@ -109,6 +109,8 @@ class Device:
                         f"{_who(signature, parameter)}: expected {' or '.join(map(str, known))}, got {dtype}"
                     )
                 types[parameter.type] = dtype
+            elif parameter.type == "real" and not stored and getattr(array, "dtype", FLOAT) == DOUBLE:
+                types["storage"] = DOUBLE
             largest = max(largest, array.size)
         types["real"] = DOUBLE if types["storage"] == DOUBLE else FLOAT
         types["index_t"] = LONG if largest >= WIDE else INT

@@ -4,7 +4,7 @@ from typing import Any
 
 from xpcnn.geometry import Window
 from xpcnn.kernels.cuda.launch import Device
-from xpcnn.kernels.cuda.windows import dilations, lengths
+from xpcnn.kernels.cuda.windows import lengths
 
 
 def max_pool(device: Device, x: Any, window: Window) -> tuple[Any, Any]:
@@ -14,7 +14,7 @@ def max_pool(device: Device, x: Any, window: Window) -> tuple[Any, Any]:
     shape = (*x.shape[:2], known["OH"], known["OW"])
     dtype = device.xp.uint8 if window.size[0] * window.size[1] <= 256 else device.xp.int32
     y, winner = device.xp.empty(shape, x.dtype), device.xp.empty(shape, dtype)
-    device.launch("max_pool", y.size, x=x, y=y, winner=winner, **known, **dilations(window))
+    device.launch("max_pool", y.size, x=x, y=y, winner=winner, **known)
     return y, winner
 
 
@@ -25,7 +25,7 @@ def max_pool_backward(
     dy, winner = device.contiguous(dy, winner)
     dx = device.xp.empty((*dy.shape[:2], *image_size), dy.dtype)
     known = lengths(dx.shape, window)
-    device.launch("max_pool_backward", dx.size, dy=dy, winner=winner, dx=dx, **known, **dilations(window))
+    device.launch("max_pool_backward", dx.size, dy=dy, winner=winner, dx=dx, **known)
     return dx
 
 
@@ -34,7 +34,8 @@ def average_pool(device: Device, x: Any, window: Window, count_include_pad: bool
     (x,) = device.contiguous(x)
     known = lengths(x.shape, window)
     y = device.xp.empty((*x.shape[:2], known["OH"], known["OW"]), x.dtype)
-    device.launch("average_pool", y.size, x=x, y=y, **known, **_counted(x.shape, window, count_include_pad))
+    counted = _counted(x.shape, window, count_include_pad)
+    device.launch("average_pool", y.size, x=x, y=y, **known, **counted)
     return y
 
 
@@ -45,14 +46,8 @@ def average_pool_backward(
     (dy,) = device.contiguous(dy)
     dx = device.xp.empty((*dy.shape[:2], *image_size), dy.dtype)
     known = lengths(dx.shape, window)
-    device.launch(
-        "average_pool_backward",
-        dx.size,
-        dy=dy,
-        dx=dx,
-        **known,
-        **_counted(dx.shape, window, count_include_pad),
-    )
+    counted = _counted(dx.shape, window, count_include_pad)
+    device.launch("average_pool_backward", dx.size, dy=dy, dx=dx, **known, **counted)
     return dx
 
 

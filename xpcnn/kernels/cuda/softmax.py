@@ -3,6 +3,7 @@
 from typing import Any
 
 from xpcnn.kernels.cuda.launch import Device
+from xpcnn.precision import computing
 
 
 def softmax_cross_entropy(device: Device, logits: Any, labels: Any) -> tuple[Any, Any]:
@@ -10,8 +11,7 @@ def softmax_cross_entropy(device: Device, logits: Any, labels: Any) -> tuple[Any
     xp, (M, D) = device.xp, logits.shape
     logits, targets, of = _prepare(device, logits, labels)
     probabilities = xp.empty(logits.shape, logits.dtype)
-    losses = xp.empty(M, xp.float64 if logits.dtype == xp.float64 else xp.float32)
-    loss = xp.empty((), logits.dtype)
+    losses, loss = xp.empty(M, computing(logits.dtype)), xp.empty((), computing(logits.dtype))
     device.launch(
         f"cross_entropy_of_{of}",
         32 * M,
@@ -31,6 +31,8 @@ def softmax_cross_entropy_backward(device: Device, probabilities: Any, labels: A
     M, D = probabilities.shape
     probabilities, targets, of = _prepare(device, probabilities, labels)
     dlogits = device.xp.empty(probabilities.shape, probabilities.dtype)
+    if of == "rows":
+        targets["sums"] = targets["targets"].sum(axis=1, dtype=computing(dlogits.dtype))
     device.launch(
         f"cross_entropy_of_{of}_backward",
         M * D,

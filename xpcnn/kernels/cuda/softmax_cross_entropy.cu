@@ -62,12 +62,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_rows(
 // One block: a sum over blocks would need atomics or a second launch, and a batch is short.
 extern "C" __global__ void __launch_bounds__(256, 1) mean(
     const real* __restrict__ values,  // (M)
-    storage* __restrict__ result,     // (1)
+    real* __restrict__ result,        // (1)
     index_t M) {
     real sum = 0;
     for (index_t m = threadIdx.x; m < M; m += blockDim.x) sum += values[m];
     sum = block_sum(sum);
-    if (threadIdx.x == 0) result[0] = (storage)(sum / (real)M);
+    if (threadIdx.x == 0) result[0] = sum / (real)M;
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels_backward(
@@ -84,8 +84,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels_bac
 extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_rows_backward(
     const storage* __restrict__ probabilities,  // (M, D)
     const storage* __restrict__ targets,        // (M, D)
+    const real* __restrict__ sums,              // (M): of a row of targets
     storage* __restrict__ dlogits,              // (M, D)
     index_t M, index_t D) {
-    for (index_t element = first_element(); element < M * D; element += element_step())
-        dlogits[element] = (storage)(((real)probabilities[element] - (real)targets[element]) / (real)M);
+    for (index_t element = first_element(); element < M * D; element += element_step()) {
+        const real expected = (real)probabilities[element] * sums[element / D];
+        dlogits[element] = (storage)((expected - (real)targets[element]) / (real)M);
+    }
 }

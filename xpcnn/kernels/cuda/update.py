@@ -1,14 +1,18 @@
-"""The updates of the optimizers, each in one launch over the flat buffers."""
+"""The updates of the optimizers, each in one launch over the flat buffers.
+
+Gradients and state are `real`, single for parameters in half precision.
+"""
 
 from typing import Any
 
 from xpcnn.kernels.adam import corrected
 from xpcnn.kernels.cuda.launch import Device
+from xpcnn.precision import computing
 
 
 def sgd_update(device: Device, theta: Any, g: Any, lr: float) -> None:
     """Substitute for `xpcnn.ops.sgd_update`."""
-    device.launch("sgd_update", theta.size, theta=theta, g=g, lr=lr, size=theta.size)
+    device.launch("sgd_update", theta.size, theta=theta, g=_real(g), lr=lr, size=theta.size)
 
 
 def momentum_update(device: Device, theta: Any, g: Any, velocity: Any, lr: float, momentum: float) -> None:
@@ -17,7 +21,7 @@ def momentum_update(device: Device, theta: Any, g: Any, velocity: Any, lr: float
         "momentum_update",
         theta.size,
         theta=theta,
-        g=g,
+        g=_real(g),
         velocity=velocity,
         lr=lr,
         momentum=momentum,
@@ -39,7 +43,11 @@ def adam_update(
     """Substitute for `xpcnn.ops.adam_update`."""
     (beta1, beta2), (step, eps) = betas, corrected(lr, betas, eps, t)
     device.launch(
-        "adam_update", theta.size, theta=theta, g=g, mean=mean, squares=squares, size=theta.size,
+        "adam_update", theta.size, theta=theta, g=_real(g), mean=mean, squares=squares, size=theta.size,
         step=step, eps=eps,
         beta1=beta1, beta2=beta2, rest1=1 - beta1, rest2=1 - beta2,
     )  # fmt: skip
+
+
+def _real(g: Any) -> Any:
+    return g.astype(computing(g.dtype), copy=False)

@@ -10,13 +10,9 @@ def lengths(images: tuple[int, ...], window: Window) -> dict[str, int]:
     """Return what a kernel wants to know of images (N,C,H,W) and a window, by the names in the .cu files."""
     N, C, H, W = images
     (OH, OW), ((top, _), (left, _)) = window.output_size(H, W), window.pads(H, W)
-    names = ("N", "C", "H", "W", "OH", "OW", "KH", "KW", "SH", "SW", "top", "left")
-    return dict(zip(names, (N, C, H, W, OH, OW, *window.size, *window.stride, top, left), strict=True))
-
-
-def dilations(window: Window) -> dict[str, int]:
-    """Return DH and DW, for the kernels that know of dilation."""
-    return dict(zip(("DH", "DW"), window.dilation, strict=True))
+    names = ("N", "C", "H", "W", "OH", "OW", "KH", "KW", "SH", "SW", "DH", "DW", "top", "left")
+    numbers = N, C, H, W, OH, OW, *window.size, *window.stride, *window.dilation, top, left
+    return dict(zip(names, numbers, strict=True))
 
 
 def im2col(device: Device, x: Any, window: Window, fill: float = 0) -> Any:
@@ -24,7 +20,7 @@ def im2col(device: Device, x: Any, window: Window, fill: float = 0) -> Any:
     (x,) = device.contiguous(x)
     known = lengths(x.shape, window)
     cols = device.xp.empty((x.shape[1], *window.size, len(x), known["OH"], known["OW"]), x.dtype)
-    device.launch("im2col", cols.size, x=x, cols=cols, fill=fill, **known, **dilations(window))
+    device.launch("im2col", cols.size, x=x, cols=cols, fill=fill, **known)
     return cols
 
 
@@ -32,5 +28,5 @@ def col2im(device: Device, cols: Any, image_size: tuple[int, int], window: Windo
     """Substitute for `xpcnn.ops.col2im`: a thread a pixel, in the textbook's order of addition."""
     (cols,) = device.contiguous(cols)
     x = device.xp.empty((cols.shape[3], cols.shape[0], *image_size), cols.dtype)
-    device.launch("col2im", x.size, cols=cols, x=x, **lengths(x.shape, window), **dilations(window))
+    device.launch("col2im", x.size, cols=cols, x=x, **lengths(x.shape, window))
     return x

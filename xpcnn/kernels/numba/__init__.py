@@ -12,14 +12,15 @@ from xpcnn.kernels.numba.conv import conv, conv_backward
 from xpcnn.kernels.numba.elementwise import adam_update, momentum_update, relu, relu_backward
 from xpcnn.kernels.numba.normalization import batch_norm, batch_norm_backward, batch_statistics
 from xpcnn.kernels.numba.pooling import max_pool, max_pool_backward
+from xpcnn.precision import in_single
 
 SUBSTITUTES = {
-    op.__name__: op
+    op.__name__: in_single(op)
     for op in (
-        adam_update, batch_norm, batch_norm_backward, batch_statistics, conv, conv_backward, max_pool,
-        max_pool_backward, momentum_update, relu, relu_backward,
+        adam_update, batch_norm, batch_norm_backward, conv, conv_backward, max_pool, max_pool_backward,
+        momentum_update, relu, relu_backward,
     )
-}  # fmt: skip
+} | {"batch_statistics": batch_statistics}  # fmt: skip
 
 REMARK = f"Numba {numba.__version__} compiles most of them (XPCNN_KERNELS=pure: none)"
 

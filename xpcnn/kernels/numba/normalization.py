@@ -9,6 +9,7 @@ import numpy as np
 from xpcnn.kernels.numba.compiler import compiled
 from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
 from xpcnn.kernels.numpy.threads import in_parallel
+from xpcnn.precision import computing
 
 
 def batch_statistics(x: Any) -> tuple[Any, Any]:
@@ -23,7 +24,8 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
         _statistics_of_rows(rows, means, variances, start, stop)
 
     in_parallel(some, len(rows), rows.size)
-    return means.mean(axis=0).astype(x.dtype), (variances.mean(axis=0) + means.var(axis=0)).astype(x.dtype)
+    dtype = computing(x.dtype)
+    return means.mean(axis=0).astype(dtype), (variances.mean(axis=0) + means.var(axis=0)).astype(dtype)
 
 
 @compiled

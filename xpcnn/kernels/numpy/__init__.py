@@ -11,14 +11,15 @@ from xpcnn.kernels.numpy.memory import keep_freed_memory, workspace_bytes, works
 from xpcnn.kernels.numpy.normalization import batch_norm, batch_norm_backward, batch_statistics
 from xpcnn.kernels.numpy.pooling import max_pool, max_pool_backward
 from xpcnn.kernels.numpy.threads import count, take_over_from_blas
+from xpcnn.precision import in_single
 
 SUBSTITUTES = {
-    op.__name__: op
+    op.__name__: in_single(op)
     for op in (
-        adam_update, affine, affine_backward, batch_norm, batch_norm_backward, batch_statistics, conv, conv_backward,
-        flatten, max_pool, max_pool_backward, momentum_update, relu, relu_backward,
+        adam_update, affine, affine_backward, batch_norm, batch_norm_backward, conv, conv_backward, flatten, max_pool,
+        max_pool_backward, momentum_update, relu, relu_backward,
     )
-}  # fmt: skip
+} | {"batch_statistics": batch_statistics}  # fmt: skip
 
 keep_freed_memory()
 take_over_from_blas()

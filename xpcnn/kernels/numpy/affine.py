@@ -38,7 +38,7 @@ def affine_backward(dy: Any, x: Any, weight: Any, need_dx: bool = True) -> tuple
             product(start, stop)
 
     in_parallel(some, threads.count(), products=len(products) * dweight.size * len(rows))
-    return dx if need_dx else None, dweight, rows.sum(axis=0)
+    return dx if need_dx else None, dweight, rows.sum(axis=0, dtype=np.float64).astype(dy.dtype)
 
 
 def _product(a: Array, b: Array, out: Array) -> Callable[[int, int], None]:

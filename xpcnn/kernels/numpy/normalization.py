@@ -9,10 +9,12 @@ import numpy as np
 
 from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
 from xpcnn.kernels.numpy.threads import in_parallel
+from xpcnn.precision import computing
 
 
 def batch_statistics(x: Any) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.batch_statistics`."""
+    x = x.astype(computing(x.dtype), copy=False)
     rows = rows_of(x)  # (H,C,W,N)
     M, ones = x.size // x.shape[1], np.ones(rows[0, 0].size, x.dtype)
     sums = np.empty(rows.shape[:2], x.dtype)
@@ -22,7 +24,7 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
             np.matmul(_lines(rows[h]), ones, out=sums[h])
 
     in_parallel(add, len(rows), x.size)
-    mean = sums.sum(axis=0) / M
+    mean = _total(sums) / M
 
     def add_squares(start: int, stop: int) -> None:
         for h in range(start, stop):
@@ -30,7 +32,7 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
             sums[h] = _dots(centered, centered)
 
     in_parallel(add_squares, len(rows), x.size)
-    return mean, sums.sum(axis=0) / M
+    return mean, _total(sums) / M
 
 
 def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
@@ -62,7 +64,7 @@ def batch_norm_backward(
             dots[h] = _dots(drows[h], rows[h] - _column(mean))
 
     in_parallel(add, len(rows), x.size)
-    dbias, dweight = sums.sum(axis=0), dots.sum(axis=0) * inverse
+    dbias, dweight = _total(sums), _total(dots) * inverse
     scale = weight * inverse
     slope, offset = -scale * inverse * dweight / M, -scale * dbias / M
     dx = np.empty_like(drows)
@@ -78,6 +80,12 @@ def batch_norm_backward(
 
     in_parallel(some, len(rows), x.size)
     return in_shape(dx, x.shape), dweight, dbias
+
+
+def _total(sums: Array) -> Array:
+    """Add up the sums of rows, (H,C) -> (C,): in double precision, as there may be many rows."""
+    total: Array = sums.sum(axis=0, dtype=np.float64).astype(sums.dtype)
+    return total
 
 
 def _lines(row: Array) -> Array:
