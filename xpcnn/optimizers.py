@@ -14,7 +14,8 @@ from collections.abc import Iterable
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
-from xpcnn.errors import HyperparameterError, ShapeError
+from xpcnn.checks import is_number
+from xpcnn.errors import DtypeError, HyperparameterError, ShapeError
 from xpcnn.layers.base import Parameter
 from xpcnn.precision import computing
 
@@ -50,13 +51,15 @@ class Optimizer:
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
-        self.parameters, self.steps = list(parameters), 0
-        self.lr, self.weight_decay = self._in_range("lr", lr), self._in_range("weight_decay", weight_decay)
+        self.parameters, self.steps = _only_parameters(parameters, type(self).__name__), 0
+        self.lr, self.weight_decay = lr, self._in_range("weight_decay", weight_decay)
         self.clip_norm = clip_norm
-        if clip_norm is not None and not clip_norm > 0:
-            raise HyperparameterError(
-                f"{type(self).__name__}: expected clip_norm > 0, got {clip_norm}; pass 1.0, or None"
-            )
+        if clip_norm is not None:
+            if not (is_number(clip_norm) and clip_norm > 0):
+                raise HyperparameterError(
+                    f"{type(self).__name__}: expected clip_norm > 0 and finite, got {clip_norm}; pass 1.0, or None"
+                )
+            self.clip_norm = float(clip_norm)
         if not self.parameters:
             raise ShapeError(f"{type(self).__name__}: expected parameters, got none; pass model.parameters()")
         dtypes = {parameter.data.dtype for parameter in self.parameters}
@@ -69,6 +72,15 @@ class Optimizer:
         self.state = {name: xp.zeros_like(self.data, dtype=state) for name in self.state_names}
 
     state_names: tuple[str, ...] = ()
+
+    @property
+    def lr(self) -> float:
+        """The learning rate: set it before a step, to a finite number of at least 0."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = self._in_range("lr", value)
 
     def step(self) -> None:
         """Update all parameters from their gradients, in place."""
@@ -116,15 +128,24 @@ class Optimizer:
             )
 
     def _in_range(self, name: str, value: float, below: float = math.inf) -> float:
-        if not 0 <= value < below:
+        if not (is_number(value) and 0 <= value < below):
             default = inspect.signature(type(self)).parameters[name].default
             raise HyperparameterError(
                 f"{type(self).__name__}: expected 0 <= {name} < {below:g}, got {value}; the default is {default}"
             )
-        return value
+        return float(value)  # a np.float64 would turn arrays into float64
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(lr={self.lr}, weight_decay={self.weight_decay}, clip_norm={self.clip_norm})"
+
+
+def _only_parameters(parameters: Iterable[Parameter], who: str) -> list[Parameter]:
+    """Return parameters as a list, or raise DtypeError: a model is none, its parameters are."""
+    if isinstance(parameters, Iterable):
+        listed = list(parameters)
+        if all(isinstance(parameter, Parameter) for parameter in listed):
+            return listed
+    raise DtypeError(f"{who}: expected parameters, got {parameters!s:.60}; pass model.parameters()")
 
 
 class SGD(Optimizer):
@@ -241,11 +262,12 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
         self.eps = self._in_range("eps", eps)
-        if not all(0 <= beta < 1 for beta in betas):
+        pair = betas if isinstance(betas, (tuple, list)) else ()
+        if len(pair) != 2 or not all(is_number(beta) and 0 <= beta < 1 for beta in pair):
             raise HyperparameterError(
                 f"{type(self).__name__}: expected 0 <= betas < 1, got {betas}; pass (0.9, 0.999)"
             )
-        self.betas = betas
+        self.betas = float(pair[0]), float(pair[1])
 
     def update(self, theta: Array, g: Array) -> None:
         mean, squares = self.state["mean"], self.state["squares"]
