@@ -75,7 +75,8 @@ def examples(dtype):
         logits = normal(4, (M, D), dtype=dtype) * 3
         p = np.random.default_rng(5).dirichlet(np.ones(D), M).astype(dtype)
         labels = np.random.default_rng(6).integers(0, D, M)
-        for targets in (labels, labels.astype(np.uint8), p, np.eye(D, dtype=dtype)[labels]):
+        weights = p * np.arange(M, dtype=dtype)[:, None] / np.asarray(M, dtype)  # rows that do not sum to one
+        for targets in (labels, labels.astype(np.uint8), p, np.eye(D, dtype=dtype)[labels], weights):
             yield "softmax_cross_entropy", (logits, targets)
             yield "softmax_cross_entropy_backward", (p, targets)
     for shape in ((1, 1, 2), (4, 3), (3, 2, 5, 7), (2, 5, 300), (70, 1, 9)):

@@ -51,6 +51,17 @@ def test_the_gradient_is_that_of_the_loss(backend):
         assert float(dlogits[index]) == pytest.approx(slope, abs=1e-9)
 
 
+@pytest.mark.parametrize("leading", [(4,), (2, 2)])
+def test_soft_labels_whose_rows_do_not_sum_to_one(backend, leading):
+    weights = np.array([[0, 0, 0], [1, 1, 0], [0.2, 0.3, 0.4], [2, 0, 0]], np.float32)
+    loss, dlogits = cross_entropy(LOGITS.reshape(*leading, 3), weights.reshape(*leading, 3))
+    assert float(loss) == pytest.approx(reference.cross_entropy(LOGITS, weights))
+    p = np.apply_along_axis(reference.softmax, -1, LOGITS)
+    wanted = (p * weights.sum(axis=1, keepdims=True) - weights) / 4
+    np.testing.assert_allclose(to_host(dlogits).reshape(4, 3), wanted, atol=1e-6)
+    assert not to_host(dlogits).reshape(4, 3)[0].any()  # a row of zeros weighs nothing
+
+
 def test_logits_of_1e4(backend):
     loss, dlogits = cross_entropy(np.array([[1e4, -1e4, 0]], np.float32), np.array([1]))
     assert float(loss) == 2e4

@@ -51,9 +51,12 @@ def test_one_cycle_rises_to_lr_and_falls_below_its_start():
         assert lr == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("rise", [0.0, 0.07, 0.3, 0.6, 0.99])  # it divides by zero where rise * steps is 1
+@pytest.mark.parametrize("rise", [0.07, 0.3, 0.6, 0.99])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 11, 100, 1800])
 def test_one_cycle_is_pytorch_s(torch, steps, rise):
+    """Where rise * steps is at most 1 PyTorch divides by zero or begins below the peak: see the next test."""
+    if rise * steps <= 1:
+        return
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -71,6 +74,64 @@ def test_one_cycle_is_pytorch_s(torch, steps, rise):
             theirs.step()
     mine = one_cycle(0.003, steps) if rise == 0.3 else one_cycle(0.003, steps, rise=rise)
     assert sampled(mine, steps) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("steps", "rise"),
+    [(1, 0.3), (1, 1), (2, 0.3), (2, 0.5), (3, 0.3), (4, 0.25), (10, 0.1), (1000, 0.001), (7, 0), (7, 0.1)],
+)
+def test_one_cycle_without_room_to_rise_begins_at_its_peak(steps, rise):
+    lrs = sampled(one_cycle(0.5, steps, rise, start=0.1, final=0.01), steps)
+    last = max(steps - 1, 1)
+    expected = [0.5 * (0.01 + 0.99 * (1 + math.cos(math.pi * step / last)) / 2) for step in range(steps)]
+    assert lrs == pytest.approx(expected)
+    assert lrs[0] == 0.5
+    assert one_cycle(0.5, steps, rise, final=0.01)(steps + 5) == pytest.approx(0.005)
+
+
+@given(steps=st.integers(1, 60), rise=st.floats(0, 1))
+def test_one_cycle_comes_as_near_to_its_peak_as_its_steps_allow(steps, rise):
+    """The peak may lie between two steps: then the higher of the two is as high as its cosine there."""
+    lrs = sampled(one_cycle(1.0, steps, rise, start=0.0, final=0.0), steps)
+    top = max(rise * steps - 1, 0)
+    below, above = math.floor(top), math.ceil(top)
+    away = min((top - below) / top if top else 0, (above - top) / (steps - 1 - top) if above > top else 0)
+    assert max(lrs) == pytest.approx((1 + math.cos(math.pi * away)) / 2)
+    if rise * steps <= 1 or top == below:
+        assert max(lrs) == 1
+
+
+def test_the_ends_of_every_schedule():
+    """One step, the last step, and beyond it."""
+    for steps in (1, 2, 10):
+        assert cosine(0.1, steps, 0.01)(0) == pytest.approx(0.1)
+        assert cosine(0.1, steps, 0.01)(steps) == cosine(0.1, steps, 0.01)(steps + 1) == pytest.approx(0.01)
+        assert step_decay(0.1, steps)(steps - 1) == 0.1
+        assert step_decay(0.1, steps)(steps) == pytest.approx(0.01)
+        assert warm_up(constant(0.1), steps)(steps - 1) == warm_up(constant(0.1), steps)(steps) == 0.1
+        assert warm_up(constant(0.1), steps)(0) == pytest.approx(0.1 / steps)
+        assert one_cycle(0.1, steps, final=0.01)(steps) == pytest.approx(0.001)
+        if steps > 1:
+            assert one_cycle(0.1, steps, final=0.01)(steps - 1) == pytest.approx(0.001)
+    assert warm_up(constant(0.1), 0)(0) == 0.1
+
+
+@pytest.mark.parametrize("steps", [2, 7, 30])
+def test_the_others_are_pytorch_s(steps):
+    torch = pytest.importorskip("torch")
+    kinds = torch.optim.lr_scheduler
+    for mine, make in (
+        (cosine(0.1, steps, 0.01), lambda optimizer: kinds.CosineAnnealingLR(optimizer, steps, 0.01)),
+        (step_decay(0.1, steps, 0.3), lambda optimizer: kinds.StepLR(optimizer, steps, 0.3)),
+        (warm_up(constant(0.1), steps), lambda optimizer: kinds.LinearLR(optimizer, 1 / steps, 1, steps - 1)),
+    ):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        theirs, expected = make(optimizer), []
+        for _ in range(steps + 1):
+            expected.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            theirs.step()
+        assert sampled(mine, steps + 1) == pytest.approx(expected, rel=1e-9)
 
 
 @given(steps=st.integers(1, 60), rise=st.floats(0, 1), step=st.integers(0, 200), name=st.sampled_from(NAMES))

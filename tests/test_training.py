@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from xpcnn.backend import to_host, use_backend, xp
+from xpcnn.backend import to_device, to_host, use_backend, xp
 from xpcnn.errors import BackwardError, DatasetError, DivergenceError, DtypeError, ShapeError
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Layer, Pooling, ReLU, Sequential
 from xpcnn.losses import SoftmaxCrossEntropy
@@ -468,3 +468,36 @@ def test_another_backend_than_the_model_s_is_refused(dataset, backend):
         with pytest.raises(Exception, match="other") as caught:
             next(fit(model, dataset, SGD(model.parameters())))
     assert type(caught.value).__name__ == "BackendError"
+
+
+# ---------------------------------------------------------------- half precision
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_model_in_half_precision_learns_as_in_single(backend, kind):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    images = (rng.random((60, 1, 8, 8)) / 4 + np.eye(8)[labels][:, None, :, None] / 2).astype(np.float16)
+    losses = {}
+    for dtype in ("float16", "float32"):
+        model = small().astype(dtype)
+        optimizer = kind(model.parameters(), lr=0.1 if kind is SGD else 0.01)
+        data = images.astype(dtype), labels
+        losses[dtype] = [
+            loss
+            for _, loss in train(
+                model, SoftmaxCrossEntropy(), optimizer, data, epochs=15, batch_size=20, rng=0
+            )
+        ]
+        assert evaluate(model, data) > 0.9
+    assert losses["float16"] == pytest.approx(losses["float32"], rel=0.05, abs=0.01)
+
+
+def test_the_epoch_s_loss_adds_up_to_more_than_half_can_hold(backend):
+    """A loss of 600, of 300 images at once: their sum is 180,000."""
+    model = Affine(2, 2, rng=0).astype("float16")
+    model.weight.data[...] = to_device(np.array([[600, 0], [0, 0]], np.float16))
+    data = np.tile(np.array([[1, 0]], np.float16), (300, 1)), np.ones(300, np.int64)
+    optimizer = SGD(model.parameters(), lr=0.0)
+    ((_, loss),) = train(model, SoftmaxCrossEntropy(), optimizer, data, epochs=1, batch_size=300, rng=0)
+    assert loss == pytest.approx(600)

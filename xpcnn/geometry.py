@@ -94,7 +94,9 @@ class Window:
         rounding: Rounding = "floor",
     ) -> None:
         if rounding not in ("floor", "ceil", "exact"):
-            raise ShapeError(f"rounding: expected 'floor', 'ceil' or 'exact', got {rounding!r}")
+            raise ShapeError(
+                f"rounding: expected 'floor', 'ceil' or 'exact', got {rounding!r}; pass 'floor', say"
+            )
         object.__setattr__(self, "size", pair(size, "kernel_size"))
         object.__setattr__(self, "stride", pair(stride, "stride"))
         object.__setattr__(self, "padding", _padding(padding))

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from xpcnn.backend import Array, to_device, to_host
+from xpcnn.checks import function, number, whole
+from xpcnn.errors import DtypeError, HyperparameterError
 from xpcnn.layers import Layer
 from xpcnn.random import Seed, default_rng
 
@@ -19,7 +21,9 @@ def numerical_gradient(f: Callable[[np.ndarray], float], x: np.ndarray, epsilon:
     >>> numerical_gradient(lambda x: float((x**2).sum()), np.array([3.0, -1.0])).round(6)
     array([ 6., -2.])
     """
-    x = np.array(x, np.float64)
+    function(f, "f", "numerical_gradient", "pass a function of an array that returns a number")
+    epsilon = number(epsilon, "epsilon", "numerical_gradient", above=0, fix="the default is 1e-5")
+    x = np.array(_floating(x, "numerical_gradient"), np.float64)
     gradient = np.empty_like(x)
     for index in np.ndindex(x.shape):
         gradient[index] = _central_difference(f, x, index, epsilon)
@@ -57,10 +61,15 @@ def gradient_check(
     >>> sorted(errors), max(errors.values()) < 1e-6
     (['bias', 'weight', 'x'], True)
     """
+    if not isinstance(layer, Layer):
+        raise DtypeError(f"gradient_check: expected a layer, got {layer!r:.60}; pass Conv(1, 2, 3), say")
+    epsilon = number(epsilon, "epsilon", "gradient_check", above=0, fix="the default is 1e-5")
+    whole(samples, "samples", "gradient_check", error=HyperparameterError)
+    several = isinstance(x, tuple)
+    x = tuple(_floating(part, "gradient_check") for part in x) if several else _floating(x, "gradient_check")
     rng, layer = default_rng(rng), layer.copy().astype("float64").unfreeze()
     buffers = [(buffer, to_host(buffer.data).copy()) for _, buffer in layer.named_buffers()]
     parameters = dict(layer.named_parameters())
-    several = isinstance(x, tuple)
     inputs = {f"x.{i}": part for i, part in enumerate(x)} if several else {"x": x}
     values = {name: to_host(part).astype(np.float64) for name, part in inputs.items()}
     values |= {name: to_host(parameter.data).copy() for name, parameter in parameters.items()}
@@ -105,6 +114,20 @@ def gradient_check(
         errors[name] = float(np.abs(numerical - analytic).max() / scale)
         forward(name, value)
     return errors
+
+
+def _floating(x: object, who: str) -> np.ndarray:
+    """Return x on the host: real, finite and at least one element."""
+    values = to_host(x)
+    if values.dtype.kind not in "biuf":
+        raise DtypeError(
+            f"{who}: expected an array of numbers, got {values.dtype.name}; pass np.asarray(x, np.float64)"
+        )
+    if values.size == 0 or not np.isfinite(values).all():
+        raise HyperparameterError(
+            f"{who}: expected finite numbers, at least one, got {values!r:.60}; pass another x"
+        )
+    return values
 
 
 def _central_difference(

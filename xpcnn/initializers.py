@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from xpcnn.checks import lengths, number
+from xpcnn.errors import ShapeError
 from xpcnn.random import Seed, default_rng
 
 Initializer: TypeAlias = Callable[[tuple[int, ...], Seed], np.ndarray]
@@ -22,18 +24,24 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     >>> fans((64, 3, 5, 5))
     (75, 1600)
     """
+    if len(lengths(shape, "fans", least=1)) < 2:
+        raise ShapeError(
+            f"fans: expected the shape of a weight, (out, in, *kernel), got {shape}; pass (64, 3, 5, 5), say"
+        )
     kernel = math.prod(shape[2:])
     return shape[1] * kernel, shape[0] * kernel
 
 
 def normal(shape: tuple[int, ...], rng: Seed = None, *, std: float = 0.01) -> np.ndarray:
     """Draw from N(0, std^2). The book's networks of chapters 5 and 7 begin with std=0.01."""
-    return default_rng(rng).standard_normal(shape, dtype=np.float32) * np.float32(std)
+    scale = np.float32(number(std, "std", "normal", 0))
+    return default_rng(rng).standard_normal(lengths(shape, "initializer"), dtype=np.float32) * scale
 
 
 def uniform(shape: tuple[int, ...], rng: Seed = None, *, bound: float = 0.01) -> np.ndarray:
     """Draw from U(-bound, bound)."""
-    return (default_rng(rng).random(shape, dtype=np.float32) * 2 - 1) * np.float32(bound)
+    scale = np.float32(number(bound, "bound", "uniform", 0))
+    return (default_rng(rng).random(lengths(shape, "initializer"), dtype=np.float32) * 2 - 1) * scale
 
 
 def he_normal(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
@@ -73,4 +81,4 @@ def lecun_uniform(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
 
 def zeros(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
     """Zeros, which take no time and, until written to, no memory: to count a network's parameters, or to load them."""
-    return np.zeros(shape, np.float32)
+    return np.zeros(lengths(shape, "initializer"), np.float32)

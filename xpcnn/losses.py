@@ -7,6 +7,8 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, check_array
+from xpcnn.checks import number
+from xpcnn.data.batches import weights_that_are_none
 from xpcnn.errors import BackwardError, DatasetError, DtypeError, ShapeError
 from xpcnn.precision import computing
 
@@ -19,8 +21,9 @@ class SoftmaxCrossEntropy:
     ``loss = criterion(logits, labels)``, then ``model.backward(criterion.backward())``. The loss stays on the
     device, a 0-d array there: ``float(loss)`` waits for it.
 
-    Labels are integers of shape (M,), or one-hot rows (M,D) (any probabilities, in fact); logits (M,D).
-    More leading axes are allowed on both. Labels on the host are checked to be in range.
+    Labels are integers of shape (M,), or rows t of (M,D), one-hot or any weights of at least 0: then L is the mean of
+    -t log softmax(logits), and the gradient (softmax(logits) sum(t) - t) / M. Logits are (M,D). More leading axes are
+    allowed on both. Labels on the host are checked to be in range.
 
     Raises
     ------
@@ -29,7 +32,7 @@ class SoftmaxCrossEntropy:
     DtypeError
         For integer labels of a floating dtype, or logits that are not floating.
     DatasetError
-        For a label below 0 or above D - 1.
+        For a label below 0 or above D - 1, or a probability below 0 or not finite.
     BackwardError
         In backward() without a call before.
     """
@@ -72,6 +75,15 @@ class SoftmaxCrossEntropy:
             )
         D = int(logits.shape[-1])
         if labels.shape == logits.shape:
+            if labels.dtype.kind not in "biuf":
+                raise DtypeError(
+                    f"{self}: expected rows of probabilities, got {labels.dtype.name}; pass labels.astype('float32')"
+                )
+            if isinstance(labels, np.ndarray) and (wrong := weights_that_are_none(labels)).size:
+                raise DatasetError(
+                    f"{self}: expected rows of probabilities, finite and none below 0, got {wrong[0]}; "
+                    "correct the labels"
+                )
             return D
         if labels.dtype.kind not in "iu":
             raise DtypeError(
@@ -154,7 +166,7 @@ class AuxiliaryCrossEntropy:
 
     Raises
     ------
-    As SoftmaxCrossEntropy does.
+    As SoftmaxCrossEntropy does, and HyperparameterError for a weight below 0 or not finite.
 
     References
     ----------
@@ -162,7 +174,7 @@ class AuxiliaryCrossEntropy:
     """
 
     def __init__(self, weight: float = 0.3) -> None:
-        self.weight = weight
+        self.weight = number(weight, "weight", "AuxiliaryCrossEntropy", 0, fix="the paper has 0.3")
         self._losses: list[SoftmaxCrossEntropy] | None = None
 
     def __call__(self, outputs: Array | Sequence[Array], labels: Array) -> Array:

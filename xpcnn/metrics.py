@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpcnn.errors import ShapeError
+from xpcnn.checks import whole
+from xpcnn.errors import DatasetError, ShapeError
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -20,8 +21,9 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
     >>> accuracy(np.array([1, 2, 3, 3]), np.array([1, 2, 3, 4]))
     0.75
     """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
     found, true = (rows.argmax(axis=1) if rows.ndim == 2 else rows for rows in (predictions, labels))
-    if len(true) == 0 or found.shape != true.shape:
+    if true.ndim != 1 or len(true) == 0 or found.shape != true.shape:
         raise ShapeError(
             f"accuracy: expected as many predictions as labels, got {predictions.shape} and {labels.shape}; "
             "pass both of one data set, and at least one"
@@ -36,7 +38,20 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: i
     array([[1, 1],
            [0, 1]])
     """
-    pairs = np.asarray(labels, np.int64) * num_classes + np.asarray(predictions, np.int64)
+    whole(num_classes, "num_classes", "confusion_matrix")
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if predictions.shape != labels.shape or labels.ndim != 1:
+        raise ShapeError(
+            f"confusion_matrix: expected as many predictions as labels, (M,), got {predictions.shape} and "
+            f"{labels.shape}; pass both of one data set"
+        )
+    for classes in (predictions, labels) if labels.size else ():
+        if classes.dtype.kind not in "iu" or not (0 <= classes.min() and classes.max() < num_classes):
+            raise DatasetError(
+                f"confusion_matrix: expected classes from 0 to {num_classes - 1}, got {classes.dtype.name} from "
+                f"{classes.min()} to {classes.max()}; pass a larger num_classes, or integers"
+            )
+    pairs = labels.astype(np.int64) * num_classes + predictions.astype(np.int64)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

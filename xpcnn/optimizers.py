@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
-from xpcnn.errors import HyperparameterError, ShapeError
+from xpcnn.checks import is_number
+from xpcnn.errors import DtypeError, HyperparameterError, ShapeError
 from xpcnn.layers import Parameter
 from xpcnn.precision import computing
 
@@ -68,12 +69,14 @@ class Optimizer:
         clip_norm: float | None = None,
     ) -> None:
         self.steps = 0
-        self.lr, self.weight_decay = self._in_range("lr", lr), self._in_range("weight_decay", weight_decay)
+        self.lr, self.weight_decay = lr, self._in_range("weight_decay", weight_decay)
         self.clip_norm = clip_norm
-        if clip_norm is not None and not clip_norm > 0:
-            raise HyperparameterError(
-                f"{type(self).__name__}: expected clip_norm > 0, got {clip_norm}; pass 1.0, or None"
-            )
+        if clip_norm is not None:
+            if not (is_number(clip_norm) and clip_norm > 0):
+                raise HyperparameterError(
+                    f"{type(self).__name__}: expected clip_norm > 0 and finite, got {clip_norm}; pass 1.0, or None"
+                )
+            self.clip_norm = float(clip_norm)
         self.groups = self._grouped(parameters)
         self.parameters = [parameter for group in self.groups for parameter in group.parameters]
         if not self.parameters:
@@ -91,6 +94,15 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
     """Of the arrays that an update keeps from step to step."""
+
+    @property
+    def lr(self) -> float:
+        """The learning rate: set it before a step, to a finite number of at least 0."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = self._in_range("lr", value)
 
     def step(self) -> None:
         """Update all parameters that are trainable from their gradients, in place, and end the sum of gradients."""
@@ -127,14 +139,9 @@ class Optimizer:
 
     def _grouped(self, given: Iterable[Parameter | Mapping[str, Any]]) -> list[Group]:
         """Return groups: neighbours that are no group themselves are one."""
-        if (
-            not isinstance(given, Iterable)
-            or isinstance(given, (str, Mapping))
-            or hasattr(given, "parameters")
-        ):
-            raise HyperparameterError(
-                f"{type(self).__name__}: expected a list of parameters, got {type(given).__name__}; "
-                "pass model.parameters()"
+        if not isinstance(given, Iterable) or hasattr(given, "parameters"):
+            raise DtypeError(
+                f"{type(self).__name__}: expected parameters, got {given!s:.60}; pass model.parameters()"
             )
         groups: list[Group] = []
         single: list[Parameter] = []
@@ -142,14 +149,20 @@ class Optimizer:
             if isinstance(entry, Parameter):
                 single.append(entry)
                 continue
-            if not isinstance(entry, Mapping) or not {"parameters"} <= set(entry) <= {
-                "parameters",
-                "lr",
-                "weight_decay",
-            }:
+            if not isinstance(entry, Mapping):
+                raise DtypeError(
+                    f"{type(self).__name__}: expected parameters, got {given!s:.60}; pass model.parameters()"
+                )
+            if not {"parameters"} <= set(entry) <= {"parameters", "lr", "weight_decay"}:
                 raise HyperparameterError(
-                    f"{type(self).__name__}: expected parameters, or groups with the keys 'parameters', 'lr' and "
-                    f"'weight_decay', got {entry!r:.60}; pass model.parameters()"
+                    f"{type(self).__name__}: expected groups with the keys 'parameters', 'lr' and 'weight_decay', got "
+                    f"{', '.join(map(repr, entry))}; rename them"
+                )
+            members = list(entry["parameters"])
+            if not all(isinstance(member, Parameter) for member in members):
+                raise DtypeError(
+                    f"{type(self).__name__}: expected parameters in a group, got {entry['parameters']!s:.60}; pass "
+                    "model.fc.parameters(), say"
                 )
             lr = self._in_range("lr", entry.get("lr", self.lr))
             decay = self._in_range("weight_decay", entry.get("weight_decay", self.weight_decay))
@@ -157,7 +170,7 @@ class Optimizer:
                 raise HyperparameterError(
                     f"{type(self).__name__}: a group's rate is a multiple of lr, and lr is 0; pass an lr above 0"
                 )
-            groups.append(Group(tuple(entry["parameters"]), lr / self.lr if self.lr else 1.0, decay))
+            groups.append(Group(tuple(members), lr / self.lr if self.lr else 1.0, decay))
         return [*([Group(tuple(single), 1.0, self.weight_decay)] if single else []), *groups]
 
     def _parts(self) -> list[tuple[slice, Group]]:
@@ -203,12 +216,12 @@ class Optimizer:
             )
 
     def _in_range(self, name: str, value: float, below: float = math.inf) -> float:
-        if not 0 <= value < below:
+        if not (is_number(value) and 0 <= value < below):
             default = inspect.signature(type(self)).parameters[name].default
             raise HyperparameterError(
                 f"{type(self).__name__}: expected 0 <= {name} < {below:g}, got {value}; the default is {default}"
             )
-        return value
+        return float(value)  # a np.float64 would turn arrays into float64
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(lr={self.lr}, weight_decay={self.weight_decay}, clip_norm={self.clip_norm})"
@@ -328,11 +341,12 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay=weight_decay, clip_norm=clip_norm)
         self.eps = self._in_range("eps", eps)
-        if not all(0 <= beta < 1 for beta in betas):
+        pair = betas if isinstance(betas, (tuple, list)) else ()
+        if len(pair) != 2 or not all(is_number(beta) and 0 <= beta < 1 for beta in pair):
             raise HyperparameterError(
                 f"{type(self).__name__}: expected 0 <= betas < 1, got {betas}; pass (0.9, 0.999)"
             )
-        self.betas = betas
+        self.betas = float(pair[0]), float(pair[1])
 
     def update(self, theta: Array, g: Array, lr: float, state: State) -> None:
         ops.adam_update(theta, g, state["mean"], state["squares"], lr, self.betas, self.eps, self.steps)

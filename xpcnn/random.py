@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 
 from xpcnn.backend import Array, xp
+from xpcnn.checks import whole
+from xpcnn.errors import HyperparameterError
 
 Seed: TypeAlias = np.random.Generator | int | None
 
@@ -17,14 +19,36 @@ _generator = np.random.default_rng()
 
 
 def seed(number: int) -> None:
-    """Restart the generator that everything uses which is given no `rng` of its own."""
+    """Restart the generator that everything uses which is given no `rng` of its own.
+
+    Raises
+    ------
+    HyperparameterError
+        For what is no whole number of at least 0.
+    """
     global _generator
-    _generator = np.random.default_rng(number)
+    fix = "pass seed(0), say"
+    _generator = np.random.default_rng(whole(number, "number", "seed", 0, fix=fix, error=HyperparameterError))
 
 
 def default_rng(rng: Seed = None) -> np.random.Generator:
-    """Return a Generator as it is, a new one for a seed, and the package's own for None."""
-    return _generator if rng is None else np.random.default_rng(rng)
+    """Return a Generator as it is, a new one for a seed, and the package's own for None.
+
+    Raises
+    ------
+    HyperparameterError
+        For what NumPy makes no generator of.
+    """
+    if rng is None:
+        return _generator
+    try:
+        if not isinstance(rng, bool):
+            return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        pass
+    raise HyperparameterError(
+        f"rng: expected a numpy Generator or a seed, a whole number of at least 0, got {rng!r:.60}; pass rng=0, say"
+    )
 
 
 def draw_key(rng: Seed = None) -> int:

@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpcnn.backend import Array, active_backend, to_device, to_host
-from xpcnn.data.batches import Transformation, batches, check_labels
-from xpcnn.errors import DivergenceError
+from xpcnn.checks import function, number, whole
+from xpcnn.data.batches import Transformation, batches, check_host_array, check_labels
+from xpcnn.errors import DatasetError, DivergenceError, DtypeError, HyperparameterError
 from xpcnn.layers import Layer, no_grad
 from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy
 from xpcnn.metrics import accuracy
@@ -61,11 +62,24 @@ def train(
     CheckpointError
         For a position in the middle of an epoch of another data set or batch size.
     DatasetError
-        Before the first step, for an empty data set or labels out of range.
+        Before the first step, for an empty data set, labels out of range, or probabilities below 0 or not finite.
+    DtypeError, HyperparameterError
+        Before the first step, for a model, optimizer, schedule or number of epochs that is none; at a step, for a
+        schedule that gives a negative learning rate or one that is not finite.
     DivergenceError
         If the loss is not finite, naming the step: before that step's update where reading the loss costs
         nothing (NumPy), at the end of the epoch where it would wait for the device.
     """
+    _check_layer(model, "train")
+    if not isinstance(optimizer, Optimizer):
+        raise DtypeError(
+            f"train: expected an optimizer, got {optimizer!r:.60}; pass Adam(model.parameters()), say"
+        )
+    function(criterion, "criterion", "train", "pass SoftmaxCrossEntropy(), an object and not the class")
+    whole(epochs, "epochs", "train", 0, error=HyperparameterError)
+    if schedule is not None:
+        function(schedule, "schedule", "train", "pass schedules.cosine(0.1, steps), say")
+    _check_pair(dataset, "train")
     at = Position(rng) if position is None else position
     feed = batches(*dataset, batch_size, at.rng, transform)
     check_labels(dataset[1], model.output_shape(dataset[0].shape[1:])[-1], who="train")
@@ -74,7 +88,7 @@ def train(
         order = at.shuffle(len(dataset[0]), len(feed))
         for images, labels in progress(feed.in_order(order[at.step * batch_size :])):
             if schedule is not None:
-                optimizer.lr = schedule(optimizer.steps)
+                optimizer.lr = _rate(schedule, optimizer.steps)
             images, labels = to_device(images), to_device(labels)  # the only upload
             loss = criterion(model(images), labels)
             if not active_backend().asynchronous:
@@ -100,6 +114,8 @@ def predict(
 
     Every layer is in the mode afterwards that it was in before.
     """
+    _check_layer(model, "predict")
+    check_host_array(images, "predict: expected images", axes=1)
     modes = [(layer, layer.training) for _, layer in model.named_layers()]
     feed = batches(images, np.zeros(len(images), np.int64), batch_size, transform=transform)
     model.eval()
@@ -126,12 +142,35 @@ def evaluate(
     DatasetError
         For an empty data set, or labels that are not one integer an image.
     """
+    _check_layer(model, "evaluate")
+    _check_pair(dataset, "evaluate")
     images, labels = dataset
     check_labels(labels, model.output_shape(images.shape[1:])[-1], who="evaluate")
     return accuracy(
         predict(model, images, batch_size=batch_size, transform=transform, progress=progress),
         np.asarray(labels),
     )
+
+
+def _check_layer(model: object, who: str) -> None:
+    if not isinstance(model, Layer):
+        raise DtypeError(
+            f"{who}: expected a model, got {model!r:.60}; pass models.simple(), say, or another Layer"
+        )
+
+
+def _check_pair(dataset: object, who: str) -> None:
+    if not isinstance(dataset, (tuple, list)) or len(dataset) != 2:
+        raise DatasetError(
+            f"{who}: expected (images, labels), got {type(dataset).__name__}; pass both as a tuple"
+        )
+    check_host_array(dataset[0], f"{who}: expected images", axes=1)
+
+
+def _rate(schedule: Schedule, step: int) -> float:
+    """Return the schedule's learning rate, or raise HyperparameterError for what is none."""
+    fix = f"the schedule gave it for step {step}: correct the schedule"
+    return number(schedule(step), "learning rate", "train", 0, fix=fix)
 
 
 def _check_finite(losses: Array, first_step: int, epoch: int, optimizer: Optimizer) -> None:

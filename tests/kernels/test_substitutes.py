@@ -111,7 +111,7 @@ def examples(dtype):
     yield "softmax", (table, 0)
     yield "softmax_backward", (table, rows)
     yield "softmax_backward", (table, rows, 0)
-    for targets in (labels, rows):
+    for targets in (labels, rows, rows * np.arange(5, dtype=dtype)[:, None]):
         yield "softmax_cross_entropy", (table, targets)
         yield "softmax_cross_entropy", (table * 1000, targets)
         yield "softmax_cross_entropy_backward", (rows, targets)

@@ -169,13 +169,18 @@ def test_groups_have_their_own_rates_and_decay():
     [
         (
             network(),
-            HyperparameterError,
-            r"Adam: expected a list of parameters, got Sequential; pass model.parameters\(\)",
+            DtypeError,
+            r"Adam: expected parameters, got Sequential of 3 layers; pass model.parameters\(\)",
         ),
-        ("adam", HyperparameterError, "expected a list of parameters, got str"),
-        ([{"params": []}], HyperparameterError, "groups with the keys 'parameters', 'lr' and 'weight_decay'"),
+        ("adam", DtypeError, "expected parameters, got adam"),
+        (
+            [{"params": []}],
+            HyperparameterError,
+            "expected groups with the keys 'parameters', 'lr' and 'weight_decay'",
+        ),
+        ([{"parameters": [1]}], DtypeError, "expected parameters in a group"),
         ([{"parameters": network().parameters(), "lr": -1}], HyperparameterError, "expected 0 <= lr"),
-        ([network()], HyperparameterError, "expected parameters, or groups"),
+        ([network()], DtypeError, "expected parameters, got"),
         (network().parameters()[:1] * 2, ShapeError, "a parameter is there twice"),
     ],
 )

@@ -76,6 +76,26 @@ def test_targets_may_be_any_probabilities(backend, shape, seed):
     assert float(loss) == pytest.approx(reference.cross_entropy(logits, targets))
 
 
+@given(tables, seeds, dtypes, layouts)
+def test_rows_of_weights_that_do_not_sum_to_one(backend, shape, seed, dtype, layout):
+    logits, u = normal(seed, shape, dtype=dtype), normal(seed + 1, shape)
+    rng = np.random.default_rng(seed)
+    targets = rng.random(shape) * rng.integers(0, 4, (shape[0], 1))
+    targets[0] = 0
+    targets = targets.astype(dtype)
+    z, t = upload(logits, layout), upload(targets, layout)
+    loss, p = ops.softmax_cross_entropy(z, t)
+    assert float(loss) == pytest.approx(reference.cross_entropy(logits, targets), rel=1e-4, abs=1e-6)
+    with unchanged(p, t):
+        dlogits = to_host(ops.softmax_cross_entropy_backward(p, t))
+    sums = targets.sum(axis=1, dtype=np.float64)[:, None]
+    exact = np.apply_along_axis(reference.softmax, 1, logits) * sums - targets
+    np.testing.assert_allclose(dlogits, exact / shape[0], rtol=1e-4, atol=1e-5)
+    assert not dlogits[0].any()
+    along = reference.derivative(lambda z: reference.cross_entropy(z, targets), logits.astype(np.float64), u)
+    assert reference.inner(u, dlogits) == pytest.approx(along, rel=1e-4, abs=1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_logits_of_1e4_do_no_harm(backend, dtype):
     z = upload(np.array([[1e4, 0, -1e4], [1e4, 1e4, -1e4]], dtype))
@@ -116,7 +136,8 @@ def test_nan_reaches_the_loss(backend):
 @given(classified())
 def test_pytorch(torch, case):
     logits, labels, one_hot = case
-    for targets in (labels, one_hot):
+    weights = np.linspace(0, 2, logits.size).reshape(logits.shape).astype(logits.dtype)  # rows of any sum
+    for targets in (labels, one_hot, weights):
         z = torch.tensor(logits, requires_grad=True)
         theirs = torch.nn.functional.cross_entropy(z, torch.tensor(targets))
         theirs.backward()

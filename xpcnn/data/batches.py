@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from xpcnn.checks import is_whole
 from xpcnn.errors import DatasetError, DtypeError
 
 Transformation = Callable[[NDArray[Any], np.random.Generator | None], NDArray[Any]]
@@ -23,8 +24,8 @@ class Batches:
         rng: np.random.Generator | None = None,
         transform: Transformation | None = None,
     ) -> None:
-        _check_array(images, "batches: expected images")
-        _check_array(labels, "batches: expected labels")
+        check_host_array(images, "batches: expected images", axes=1)
+        check_host_array(labels, "batches: expected labels", axes=1)
         _check_generator(rng)
         if images.dtype != np.uint8 and images.dtype.kind != "f":
             raise DtypeError(
@@ -38,8 +39,14 @@ class Batches:
                 f"batches: expected as many labels as images, got {len(images)} images and {len(labels)} labels; "
                 "pass both of one split"
             )
-        if batch_size < 1:
-            raise DatasetError(f"batches: expected batch_size >= 1, got {batch_size}; pass 100, say")
+        if not is_whole(batch_size) or batch_size < 1:
+            raise DatasetError(
+                f"batches: expected batch_size >= 1, got {batch_size!r}; pass 100, say, a whole number"
+            )
+        if transform is not None and not callable(transform):
+            raise DtypeError(
+                f"batches: expected transform as a function, got {transform!r:.60}; pass Flip(), say"
+            )
         self.images = images
         self.labels = labels
         self.batch_size = batch_size
@@ -120,12 +127,17 @@ def check_labels(labels: NDArray[Any], num_classes: int, who: str) -> None:
     Traceback (most recent call last):
     xpcnn.errors.DatasetError: train: expected labels from 0 to 9, got 10 at index 1; ...
     """
-    _check_array(labels, f"{who}: expected labels")
+    check_host_array(labels, f"{who}: expected labels")
     if labels.ndim == 2:
         if labels.shape[1] != num_classes:
             raise DatasetError(
                 f"{who}: expected one-hot labels (N, {num_classes}), got {labels.shape}; "
                 f"build the model with num_classes={labels.shape[1]}, or encode the labels anew"
+            )
+        if labels.dtype.kind not in "biuf" or (wrong := weights_that_are_none(labels)).size:
+            got = labels.dtype if labels.dtype.kind not in "biuf" else wrong[0]
+            raise DatasetError(
+                f"{who}: expected rows of probabilities, finite and none below 0, got {got}; correct the labels"
             )
         return
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
@@ -141,12 +153,21 @@ def check_labels(labels: NDArray[Any], num_classes: int, who: str) -> None:
         )
 
 
-def _check_array(array: object, expected: str) -> None:
+def weights_that_are_none(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return what stands in rows of probabilities and is below 0, infinite or no number."""
+    wrong: NDArray[Any] = labels[~(np.isfinite(labels) & (labels >= 0))]
+    return wrong
+
+
+def check_host_array(array: object, expected: str, axes: int = 0) -> None:
+    """Raise DtypeError, whose message begins with `expected`, unless `array` is NumPy's and has so many axes."""
     if not isinstance(array, np.ndarray):
         raise DtypeError(
             f"{expected} as a NumPy array, got {type(array).__name__}; "
             "convert with np.asarray, or with to_host from a device"
         )
+    if array.ndim < axes:
+        raise DtypeError(f"{expected}, one after another, got a single number, {array}; pass np.array([...])")
 
 
 def _check_generator(rng: object) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from xpcnn.checks import function, is_number, whole
 from xpcnn.data.batches import Transformation
 from xpcnn.errors import DatasetError, DtypeError, ShapeError
 
@@ -26,6 +27,8 @@ class Compose:
     """
 
     def __init__(self, *transforms: Transformation) -> None:
+        for transform in transforms:
+            function(transform, "every transform", "Compose", "pass Compose(Crop(4), Flip()), say")
         self.transforms = transforms
 
     def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
@@ -45,7 +48,8 @@ class Crop:
     """
 
     def __init__(self, padding: int) -> None:
-        self.padding = _at_least_zero(padding, f"{type(self).__name__}({padding})")
+        who = f"{type(self).__name__}({padding!r})"
+        self.padding = whole(padding, "padding", who, 0, fix="pass 0 for none", error=DatasetError)
 
     def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
         N, _, H, W = _image_shape(images, self)
@@ -73,8 +77,8 @@ class Flip:
     """Mirror left and right with probability p. Not for digits: a mirrored 2 is none."""
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise DatasetError(f"Flip({p}): expected a probability from 0 to 1, got {p}; pass p=0.5, say")
+        if not (is_number(p) and 0 <= p <= 1):
+            raise DatasetError(f"Flip({p!r}): expected a probability from 0 to 1, got {p!r}; pass p=0.5, say")
         self.p = p
 
     def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
@@ -105,10 +109,11 @@ class Normalize:
     """
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
-        self.mean = np.atleast_1d(np.asarray(mean, np.float64))
-        self.std = np.atleast_1d(np.asarray(std, np.float64))
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
-            raise DatasetError(f"{self!r}: expected finite numbers, std above 0; leave constant channels out")
+        self.mean, self.std = _one_a_channel(mean, "mean"), _one_a_channel(std, "std above 0")
+        if not (self.std > 0).all():
+            raise DatasetError(
+                f"{self!r}: expected std above 0, got {self.std.min()}; leave constant channels out"
+            )
 
     def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
         _, C, _, _ = _image_shape(images, self)
@@ -193,12 +198,29 @@ def affine(
 
 
 def _at_least_zero(value: Any, who: str) -> Any:
-    if not value >= 0:
-        raise DatasetError(f"{who}: expected a number of at least 0, got {value}; pass 0 for none")
+    if not (is_number(value) and value >= 0):
+        raise DatasetError(f"{who}: expected a number of at least 0, got {value!r}; pass 0 for none")
     return value
 
 
+def _one_a_channel(numbers: Any, name: str) -> NDArray[Any]:
+    """Return a number or a sequence of numbers as an array of one axis."""
+    listed = (
+        numbers if isinstance(numbers, (Sequence, np.ndarray)) and not isinstance(numbers, str) else [numbers]
+    )
+    if np.ndim(listed) != 1 or len(listed) == 0 or not all(is_number(value) for value in listed):
+        raise DatasetError(
+            f"Normalize: expected {name}, finite, one number or one for each channel, got {numbers!r:.60}; "
+            "pass 0.5, say"
+        )
+    return np.array([float(value) for value in listed])
+
+
 def _image_shape(images: NDArray[Any], who: object) -> tuple[int, ...]:
+    if not isinstance(images, np.ndarray):
+        raise DtypeError(
+            f"{who!r}: expected images as a NumPy array, got {type(images).__name__}; use np.asarray"
+        )
     if images.ndim != 4:
         raise ShapeError(
             f"{who!r}: expected images (N, C, H, W), got {images.shape}; add the axes that are missing, "
@@ -215,6 +237,6 @@ def _check_floating(images: NDArray[Any], who: object) -> None:
 
 
 def _generator(rng: Rng, who: object) -> np.random.Generator:
-    if rng is None:
-        raise DatasetError(f"{who!r}: draws at random, got rng=None; pass rng=np.random.default_rng(seed)")
+    if not isinstance(rng, np.random.Generator):
+        raise DatasetError(f"{who!r}: draws at random, got rng={rng!r}; pass rng=np.random.default_rng(seed)")
     return rng

@@ -4,11 +4,13 @@ import math
 
 from xpcnn import ops
 from xpcnn.backend import Array
+from xpcnn.checks import flag, whole
 from xpcnn.errors import ShapeError
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers.base import Layer, check_dtype
 from xpcnn.layers.parameter import Parameter
 from xpcnn.layers.shapes import Shape
+from xpcnn.layers.weights import drawn
 from xpcnn.random import Seed
 
 
@@ -27,9 +29,12 @@ class Affine(Layer):
     Raises
     ------
     ShapeError
-        At construction for sizes below 1; in forward if the last axis is not I.
+        At construction for sizes below 1, or an initializer that draws another shape; in forward if the last axis
+        is not I.
     DtypeError
-        For another dtype than the weight's.
+        For another dtype than the weight's, or a weight that is not floating.
+    HyperparameterError
+        For an initializer that draws what is not finite.
 
     Examples
     --------
@@ -46,13 +51,13 @@ class Affine(Layer):
         initializer: Initializer = he_normal,
         rng: Seed = None,
     ) -> None:
-        for name, number in (("in_features", in_features), ("out_features", out_features)):
-            if number < 1:
-                raise ShapeError(f"Affine: {name} must be at least 1, got {number}")
-        self.in_features, self.out_features = in_features, out_features
-        weight = initializer((out_features, in_features), rng)
+        self.in_features = whole(in_features, "in_features", "Affine")
+        self.out_features = whole(out_features, "out_features", "Affine")
+        shape = self.out_features, self.in_features
+        weight = drawn(initializer, shape, rng, "Affine")
         self.weight = Parameter(weight)
-        self.bias = Parameter(weight.dtype.type(0).repeat(out_features)) if bias else None
+        with_bias = flag(bias, "bias", "Affine")
+        self.bias = Parameter(weight.dtype.type(0).repeat(out_features)) if with_bias else None
 
     def forward(self, x: Array) -> Array:
         self._check_shape(x.shape, batch_axes=1)

@@ -10,6 +10,10 @@ from xpcnn.layers.containers import Container
 from xpcnn.layers.shapes import Shape
 
 
+def _listed(pieces: Any) -> Sequence[Any]:
+    return pieces if isinstance(pieces, Sequence) else [pieces]
+
+
 class Auxiliary(Container):
     """A trunk of k + 1 pieces, one after another, and k heads: head i reads what piece i gives.
 
@@ -36,7 +40,7 @@ class Auxiliary(Container):
     """
 
     def __init__(self, trunk: Sequence[Layer], heads: Sequence[Layer]) -> None:
-        self.trunk, self.heads = tuple(trunk), tuple(heads)
+        self.trunk, self.heads = (self._only_layers(*_listed(pieces)) for pieces in (trunk, heads))
         if len(self.trunk) != len(self.heads) + 1:
             raise ShapeError(
                 f"Auxiliary: expected one piece of the trunk more than heads, got {len(self.trunk)} and "

@@ -6,6 +6,7 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array
+from xpcnn.checks import whole
 from xpcnn.errors import ShapeError
 from xpcnn.layers.base import Layer, check_dtype
 from xpcnn.layers.parameter import Parameter
@@ -38,9 +39,7 @@ class ChannelScale(Layer):
     """
 
     def __init__(self, channels: int) -> None:
-        if channels < 1:
-            raise ShapeError(f"ChannelScale: channels must be at least 1, got {channels}")
-        self.channels = channels
+        self.channels = whole(channels, "channels", "ChannelScale")
         self.weight, self.bias = (Parameter(np.full(channels, value, np.float32)) for value in (1, 0))
 
     def forward(self, x: Array) -> Array:
@@ -90,9 +89,7 @@ class PadChannels(Layer):
     """
 
     def __init__(self, extra: int) -> None:
-        if extra < 0:
-            raise ShapeError(f"PadChannels: extra must be at least 0, got {extra}")
-        self.extra = extra
+        self.extra = whole(extra, "extra", "PadChannels", 0)
 
     def forward(self, x: Array) -> Array:
         self.output_shape(x.shape[1:])

@@ -5,12 +5,14 @@ from typing import Any, Literal
 
 from xpcnn import ops
 from xpcnn.backend import Array
+from xpcnn.checks import flag, whole
 from xpcnn.errors import ShapeError
 from xpcnn.geometry import Pair, Rounding, Window
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers.base import Layer, check_dtype
 from xpcnn.layers.parameter import Parameter
 from xpcnn.layers.shapes import Shape
+from xpcnn.layers.weights import drawn
 from xpcnn.random import Seed
 
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -49,10 +51,12 @@ class Conv(Layer):
     Raises
     ------
     ShapeError
-        At construction, for sizes that cannot be; in forward, for images of other channels, of other than
-        four axes, or smaller than the kernel.
+        At construction, for sizes that cannot be or an initializer that draws another shape; in forward, for images
+        of other channels, of other than four axes, or smaller than the kernel.
     DtypeError
-        For images of another dtype than the weight's.
+        For images of another dtype than the weight's, or a weight that is not floating.
+    HyperparameterError
+        For an initializer that draws what is not finite.
 
     References
     ----------
@@ -90,20 +94,20 @@ class Conv(Layer):
             ("out_channels", out_channels),
             ("groups", groups),
         ):
-            if number < 1:
-                raise ShapeError(f"Conv: {name} must be at least 1, got {number}")
+            whole(number, name, "Conv")
+        with_bias, _ = flag(bias, "bias", "Conv"), flag(flip_kernel, "flip_kernel", "Conv")
         if in_channels % groups or out_channels % groups:
             raise ShapeError(
                 f"Conv({in_channels}, {out_channels}, groups={groups}): groups must divide both in_channels and "
                 f"out_channels; pass one of {_common_divisors(in_channels, out_channels)}"
             )
         if data_format not in ("NCHW", "NHWC"):
-            raise ShapeError(f"Conv: data_format must be 'NCHW' or 'NHWC', got {data_format!r}")
+            raise ShapeError(f"Conv: data_format must be 'NCHW' or 'NHWC', got {data_format!r}; pass 'NCHW'")
         self.window = Window(kernel_size, stride, padding, dilation, rounding)
 
-        weight = initializer((out_channels, in_channels // groups, *self.window.size), rng)
+        weight = drawn(initializer, (out_channels, in_channels // groups, *self.window.size), rng, "Conv")
         self.weight = Parameter(weight.transpose(TO_HWIO).copy() if data_format == "NHWC" else weight)
-        self.bias = Parameter(weight.dtype.type(0).repeat(out_channels)) if bias else None
+        self.bias = Parameter(weight.dtype.type(0).repeat(out_channels)) if with_bias else None
 
     def forward(self, x: Array) -> Array:
         self._check(x)

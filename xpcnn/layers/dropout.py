@@ -7,6 +7,7 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
+from xpcnn.checks import is_number
 from xpcnn.errors import HyperparameterError
 from xpcnn.layers.base import Layer
 from xpcnn.layers.parameter import Buffer
@@ -39,9 +40,9 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
-        if not 0 <= p < 1:
+        if not (is_number(p) and 0 <= p < 1):
             raise HyperparameterError(
-                f"Dropout: p must be at least 0 and below 1, got {p}; p is the share that is dropped"
+                f"Dropout: p must be at least 0 and below 1, got {p!r}; p is the share that is dropped"
             )
         self.p, self.key = float(p), draw_key(rng)  # a np.float64 would turn arrays into float64
         self.counter = Buffer(np.zeros(1, np.uint64), persistent=False)

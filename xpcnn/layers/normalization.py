@@ -6,6 +6,7 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array
+from xpcnn.checks import number, whole
 from xpcnn.errors import ShapeError
 from xpcnn.layers.base import Layer, check_dtype
 from xpcnn.layers.parameter import Buffer, Parameter
@@ -34,6 +35,8 @@ class BatchNorm(Layer):
         For an input of other channels, or one value a channel in training (it has no variance).
     DtypeError
         For another dtype than the weight's.
+    HyperparameterError
+        Unless eps > 0 and 0 <= momentum <= 1.
 
     References
     ----------
@@ -41,9 +44,9 @@ class BatchNorm(Layer):
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        if channels < 1:
-            raise ShapeError(f"BatchNorm: channels must be at least 1, got {channels}")
-        self.channels, self.eps, self.momentum = channels, float(eps), float(momentum)
+        self.channels = whole(channels, "channels", "BatchNorm")
+        self.eps = number(eps, "eps", "BatchNorm", above=0, fix="the default is 1e-5")
+        self.momentum = number(momentum, "momentum", "BatchNorm", 0, 1, fix="the default is 0.1")
         self.weight, self.bias = (Parameter(np.full(channels, value, np.float32)) for value in (1, 0))
         self.running_mean = Buffer(np.zeros(channels, np.float32))
         self.running_variance = Buffer(np.ones(channels, np.float32))
@@ -115,6 +118,8 @@ class LocalResponseNorm(Layer):
     ------
     ShapeError
         For size below 1, or an input without a channel axis.
+    HyperparameterError
+        Unless alpha and beta are at least 0, and k above it.
 
     References
     ----------
@@ -123,9 +128,12 @@ class LocalResponseNorm(Layer):
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
-        if size < 1:
-            raise ShapeError(f"LocalResponseNorm: size must be at least 1, got {size}; the paper has 5")
-        self.size, self.alpha, self.beta, self.k = size, float(alpha), float(beta), float(k)
+        self.size = whole(size, "size", "LocalResponseNorm", fix="the paper has 5")
+        self.alpha = number(alpha, "alpha", "LocalResponseNorm", 0, fix="the default is 1e-4")
+        self.beta = number(beta, "beta", "LocalResponseNorm", 0, fix="the default is 0.75")
+        self.k = number(
+            k, "k", "LocalResponseNorm", above=0, fix="the default is 1, and at 0 it divides by zero"
+        )
 
     def forward(self, x: Array) -> Array:
         if x.ndim < 2:

@@ -1,11 +1,14 @@
 """Convolution with a table of connections."""
 
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
+from xpcnn.checks import whole
 from xpcnn.errors import ShapeError
 from xpcnn.geometry import Pair, Window
 from xpcnn.initializers import Initializer, he_normal
@@ -13,6 +16,7 @@ from xpcnn.layers.base import Layer, check_dtype
 from xpcnn.layers.parameter import Buffer, Parameter
 from xpcnn.layers.pooling import check_images, image_shape
 from xpcnn.layers.shapes import Shape
+from xpcnn.layers.weights import drawn
 from xpcnn.random import Seed
 
 
@@ -70,7 +74,8 @@ class PartialConv(Layer):
             stride,
             padding,
         )
-        self.connections = tuple(tuple(inputs) for inputs in connections)
+        whole(in_channels, "in_channels", "PartialConv")
+        self.connections = _table(connections)
         self.window = Window(kernel_size, stride, padding)
         if not self.connections:
             raise ShapeError("PartialConv: expected at least one output channel, got an empty table")
@@ -83,9 +88,10 @@ class PartialConv(Layer):
         links = [(output, c) for output, inputs in enumerate(self.connections) for c in inputs]
         # where each connection stands in filters(), on the device: a list would be uploaded again at every step
         self.places = Buffer(np.array(links).T, persistent=False)
-        drawn = [initializer((1, len(inputs), *self.window.size), rng)[0] for inputs in self.connections]
-        self.weight = Parameter(np.concatenate(drawn))
-        self.bias = Parameter(np.zeros(len(self.connections), drawn[0].dtype))
+        shapes = [(1, len(inputs), *self.window.size) for inputs in self.connections]
+        weights = [drawn(initializer, shape, rng, "PartialConv")[0] for shape in shapes]
+        self.weight = Parameter(np.concatenate(weights))
+        self.bias = Parameter(np.zeros(len(self.connections), weights[0].dtype))
 
     def forward(self, x: Array) -> Array:
         check_images(x, self)
@@ -132,3 +138,13 @@ class PartialConv(Layer):
             )
             + ")"
         )
+
+
+def _table(connections: Any) -> tuple[tuple[int, ...], ...]:
+    try:
+        return tuple(tuple(operator.index(c) for c in inputs) for inputs in connections)
+    except TypeError:
+        raise ShapeError(
+            f"PartialConv: expected a table of connections, a sequence of sequences of int, got {connections!r:.60}; "
+            "pass [(0, 1), (1, 2)], say"
+        ) from None

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from xpcnn import ops
 from xpcnn.backend import Array
+from xpcnn.checks import flag
 from xpcnn.errors import DtypeError, ShapeError
 from xpcnn.geometry import Pair, Rounding, Window
 from xpcnn.layers.base import Layer
@@ -52,9 +53,12 @@ class Pooling(Layer):
         count_include_pad: bool = False,
     ) -> None:
         if mode not in ("max", "average"):
-            raise ShapeError(f"Pooling: mode must be 'max' or 'average', got {mode!r}")
+            raise ShapeError(f"Pooling: mode must be 'max' or 'average', got {mode!r}; pass 'max', say")
         self.kernel_size, self.stride, self.padding, self.mode = kernel_size, stride, padding, mode
-        self.rounding, self.count_include_pad = rounding, count_include_pad
+        self.rounding, self.count_include_pad = (
+            rounding,
+            flag(count_include_pad, "count_include_pad", "Pooling"),
+        )
         self.window = Window(
             kernel_size, kernel_size if stride is None else stride, padding, rounding=rounding
         )

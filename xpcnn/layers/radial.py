@@ -6,6 +6,7 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array
+from xpcnn.checks import whole
 from xpcnn.errors import DtypeError, ShapeError
 from xpcnn.layers.base import Layer
 from xpcnn.layers.parameter import Buffer
@@ -43,10 +44,8 @@ class RadialBasis(Layer):
     """
 
     def __init__(self, in_features: int, out_features: int, *, rng: Seed = None) -> None:
-        for name, number in (("in_features", in_features), ("out_features", out_features)):
-            if number < 1:
-                raise ShapeError(f"RadialBasis: {name} must be at least 1, got {number}")
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = whole(in_features, "in_features", "RadialBasis")
+        self.out_features = whole(out_features, "out_features", "RadialBasis")
         codes = default_rng(rng).integers(0, 2, (out_features, in_features)) * 2 - 1
         self.centers = Buffer(codes.astype(np.float32))
 

@@ -2,6 +2,8 @@
 
 from xpcnn import ops
 from xpcnn.backend import Array
+from xpcnn.checks import whole
+from xpcnn.errors import ShapeError
 from xpcnn.layers.base import Layer
 from xpcnn.layers.shapes import same_shape
 
@@ -13,9 +15,13 @@ class Softmax(Layer):
     """
 
     def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+        self.axis = whole(axis, "axis", "Softmax", -32, fix="pass -1 for the last axis")
 
     def forward(self, x: Array) -> Array:
+        if not -x.ndim <= self.axis < x.ndim:
+            raise ShapeError(
+                f"{self}: expected an input with axis {self.axis}, got shape {x.shape}; pass axis=-1"
+            )
         y = ops.softmax(x, self.axis)
         self.save_for_backward(y)
         return y

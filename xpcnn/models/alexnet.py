@@ -14,7 +14,7 @@ from xpcnn.layers import (
     ReLU,
     Sequential,
 )
-from xpcnn.models.options import Options, flat_size, scaled
+from xpcnn.models.options import Options, check_options, flat_size, scaled
 from xpcnn.random import Seed, default_rng
 
 PAPER, TORCHVISION = (96, 256, 384, 384, 256), (64, 192, 384, 256, 256)
@@ -57,6 +57,7 @@ def _alexnet(
     width: float = 1.0,
     initializer: Initializer = he_normal,
 ) -> Layer:
+    check_options(name, num_classes, input_shape, width)
     rng = default_rng(rng)
     c1, c2, c3, c4, c5 = (scaled(number, width, groups) for number in channels)
     hidden = scaled(4096, width)

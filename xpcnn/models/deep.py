@@ -1,7 +1,7 @@
 """DeepConvNet: six small convolutions in place of one large one."""
 
 from xpcnn.layers import Affine, Conv, Dropout, Flatten, Layer, Pooling, ReLU, Sequential
-from xpcnn.models.options import scaled
+from xpcnn.models.options import check_options, scaled
 from xpcnn.random import Seed, default_rng
 
 
@@ -18,6 +18,7 @@ def deep(
     pads by 2, so that 14 x 14 becomes 16 x 16 and halves twice more. The book drops out the class scores as
     well; we leave them whole. `width` multiplies all channels and the 50 hidden units.
     """
+    check_options("deep", num_classes, input_shape, width)
     rng, hidden = default_rng(rng), scaled(50, width)
     channels, blocks = input_shape[0], []
     for filters, padding in ((16, 1), (16, 1), (32, 1), (32, 2), (64, 1), (64, 1)):

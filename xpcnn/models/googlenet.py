@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Unpack
 
+from xpcnn.checks import flag
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers import (
     Affine,
@@ -20,7 +21,7 @@ from xpcnn.layers import (
     ReLU,
     Sequential,
 )
-from xpcnn.models.options import Options, flat_size, scaled
+from xpcnn.models.options import Options, check_options, flat_size, scaled
 from xpcnn.random import Seed, default_rng
 
 TABLE_1 = {
@@ -71,6 +72,8 @@ def _googlenet(
     width: float = 1.0,
     initializer: Initializer = he_normal,
 ) -> Layer:
+    check_options(name, num_classes, input_shape, width)
+    flag(auxiliary, "auxiliary", name)
     rng = default_rng(rng)
     scale = partial(scaled, width=width)
     affine = partial(Affine, initializer=initializer, rng=rng)

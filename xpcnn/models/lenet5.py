@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from xpcnn.checks import function
 from xpcnn.initializers import lecun_uniform
 from xpcnn.layers import (
     Affine,
@@ -16,6 +17,7 @@ from xpcnn.layers import (
     Sequential,
     Tanh,
 )
+from xpcnn.models.options import check_options
 from xpcnn.random import Seed, default_rng
 
 TABLE_I = (
@@ -41,6 +43,8 @@ def lenet5(
     ReLU for tanh (or pass ``activation=Tanh``), the maximum for trainable subsampling, softmax for Gaussian
     connections. The paper's 32 x 32 input is MNIST's 28 x 28 with a padding of 2.
     """
+    check_options("lenet5", num_classes, input_shape)
+    function(activation, "activation", "lenet5", "pass activation=Tanh, the class")
     rng = default_rng(rng)
     features = Sequential(
         Conv(input_shape[0], 6, 5, padding=2, rng=rng), activation(), Pooling(2),
@@ -71,6 +75,8 @@ def lenet5_1998(
     Tanh stands for the paper's 1.7159 tanh(2x / 3), and the codes are random where the paper's are small pictures
     of the digits. The weights begin as in the paper's appendix A, uniform and scaled by fan-in.
     """
+    check_options("lenet5_1998", num_classes, input_shape)
+    function(activation, "activation", "lenet5_1998", "pass activation=Tanh, the class")
     rng = default_rng(rng)
     features = Sequential(
         c1=Conv(input_shape[0], 6, 5, padding=2, initializer=lecun_uniform, rng=rng), squash1=activation(),

@@ -3,6 +3,7 @@
 import math
 from typing import TypedDict
 
+from xpcnn.checks import number, whole
 from xpcnn.errors import ShapeError
 from xpcnn.initializers import Initializer
 from xpcnn.layers import Layer
@@ -25,6 +26,18 @@ class Options(TypedDict, total=False):
     input_shape: tuple[int, int, int]
     width: float
     initializer: Initializer
+
+
+def check_options(network: str, num_classes: object, input_shape: object, width: object = 1.0) -> None:
+    """Raise ShapeError for a number of classes or an image that cannot be, HyperparameterError for a width."""
+    whole(num_classes, "num_classes", network, fix="pass num_classes=10, say")
+    number(width, "width", network, above=0, fix="1 is the paper's network, 1/16 is for tests")
+    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
+        raise ShapeError(
+            f"{network}: input_shape must be (channels, height, width), got {input_shape!r}; pass (3, 224, 224), say"
+        )
+    for length in input_shape:
+        whole(length, "input_shape", network, fix="pass (3, 224, 224), say")
 
 
 def scaled(channels: int, width: float, multiple: int = 1) -> int:

@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Unpack
 
+from xpcnn.checks import flag
+from xpcnn.errors import ShapeError
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers import (
     Affine,
@@ -15,7 +17,7 @@ from xpcnn.layers import (
     Residual,
     Sequential,
 )
-from xpcnn.models.options import Options, scaled
+from xpcnn.models.options import Options, check_options, scaled
 from xpcnn.random import Seed, default_rng
 
 WIDTHS = (64, 128, 256, 512)
@@ -51,6 +53,12 @@ def resnet(
     He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, sections 3.3 and 4.1, table
     1, figure 5; shortcuts are projections where the shape changes (option B). Any size of image.
     """
+    check_options(f"resnet{depth}", num_classes, input_shape, width)
+    flag(paper_stride, "paper_stride", "resnet")
+    if depth not in BLOCKS:
+        raise ShapeError(
+            f"resnet: expected a depth of {', '.join(map(str, BLOCKS))}, got {depth!r}; pass depth=18, say"
+        )
     rng = default_rng(rng)
     conv = partial(Conv, bias=False, initializer=initializer, rng=rng)
     expansion = 4 if depth >= 50 else 1

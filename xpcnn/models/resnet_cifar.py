@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Unpack
 
+from xpcnn.checks import whole
+from xpcnn.errors import ShapeError
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers import (
     Affine,
@@ -15,7 +17,7 @@ from xpcnn.layers import (
     ReLU,
     Sequential,
 )
-from xpcnn.models.options import Options, scaled
+from xpcnn.models.options import Options, check_options, scaled
 from xpcnn.models.resnet import around, basic
 from xpcnn.random import Seed, default_rng
 
@@ -34,6 +36,9 @@ def resnet_cifar(
     He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2. Where the width
     doubles, the shortcut takes every other pixel and adds channels of zeros (option A): it has nothing to learn.
     """
+    check_options(f"resnet{depth}", num_classes, input_shape, width)
+    if whole(depth, "depth", "resnet_cifar", 8, fix="pass depth=20, say") % 6 != 2:
+        raise ShapeError(f"resnet_cifar: expected a depth of 6 n + 2, got {depth}; pass depth=20, say")
     rng = default_rng(rng)
     conv = partial(Conv, bias=False, initializer=initializer, rng=rng)
     inputs = scaled(16, width)

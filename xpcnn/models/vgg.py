@@ -2,9 +2,11 @@
 
 from typing import Unpack
 
+from xpcnn.checks import flag
+from xpcnn.errors import ShapeError
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Layer, Pooling, ReLU, Sequential
-from xpcnn.models.options import Options, flat_size, scaled
+from xpcnn.models.options import Options, check_options, flat_size, scaled
 from xpcnn.random import Seed, default_rng
 
 WIDTHS = (64, 128, 256, 512, 512)
@@ -28,6 +30,12 @@ def vgg(
     section 2.1 and table 1. `normalize` puts a BatchNorm behind every convolution, as torchvision's ``_bn``
     networks have it; the paper is older than that. Images of at least 32 x 32 pixels.
     """
+    check_options(f"vgg{depth}", num_classes, input_shape, width)
+    flag(normalize, "normalize", "vgg")
+    if depth not in DEPTHS:
+        raise ShapeError(
+            f"vgg: expected a depth of {', '.join(map(str, DEPTHS))}, got {depth!r}; pass depth=16, say"
+        )
     rng = default_rng(rng)
     layers: list[Layer] = []
     inputs, hidden = input_shape[0], scaled(4096, width)
