@@ -92,9 +92,8 @@ def enter(
     clock = _use(call, read, written, stream, site)
     weigh("launch", sum({part.span: part.nbytes for part in (*read, *written)}.values()))
     HISTORY.add(call, site, [part.place for part in read], [part.place for part in written], numbers)
-    if (
-        capture := captured()
-    ) is not None and capture.stream:  # if it is the null stream itself, that was reported
+    capture = captured()
+    if capture is not None and capture.stream:  # a capture of the null stream was reported as such
         if stream.number == 0:
             forbid(call, LEGACY)
         elif clock.get(capture.stream, 0) < capture.tick:
@@ -119,9 +118,8 @@ def _use(call: str, reads: list[Part], writes: list[Part], stream: Stream, site:
                 ordered = number == stream.number or clock.get(number, 0) >= other.tick
                 if (wrote or writing) and not ordered and _overlap(part.span, tuple(theirs)):
                     raise RaceError(_both(of_this, writing, stream.number, other, wrote, number))
-            if (
-                writing and len(uses) > 1 and part.contiguous
-            ):  # later uses need be ordered after this one only
+            if writing and len(uses) > 1 and part.contiguous:
+                # whoever comes later has to be ordered after this write only
                 for done in [k for k in uses if part.span[0] <= k[2] and k[3] <= part.span[1]]:
                     del uses[done]
             uses[(stream.number, writing, *part.span)] = of_this

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from xpcnn.simulated import judge
-from xpcnn.simulated.events import emit
+from xpcnn.simulated.events import WHY, emit, forbid
 from xpcnn.simulated.guard import Host
 
 Clock: TypeAlias = dict[int, int]
@@ -49,6 +49,7 @@ class Event:
     @property
     def done(self) -> bool:
         """Whether the stream has come so far; here it always has, and whoever asked knows it."""
+        forbid("event.done", WHY["synchronisation"])
         host_waits_for(self._clock)
         return True
 
@@ -105,6 +106,7 @@ class Stream:
     @property
     def done(self) -> bool:
         """Whether all work is done; here it always is, and whoever asked knows it."""
+        forbid("stream.done", WHY["synchronisation"])
         host_waits_for(moment(self))
         return True
 
