@@ -141,6 +141,20 @@ def test_nan_and_infinity_go_where_they_go_in_the_textbook(compiled):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=f"{name}{arguments}")
 
 
+@pytest.mark.parametrize("spoilt_by", [np.nan, np.inf])
+@pytest.mark.parametrize("N", [1, 3, 5, 33])
+def test_a_weight_gradient_meets_no_pixel_that_its_tap_does_not(compiled, N, spoilt_by):
+    """The last column is not met by the first taps; a vector that is read beyond a row's end meets it, beside zeros."""
+    x, weight, dy = images(0, (N, 4, 9, 9)), numbers(1, 5, 4, 3, 3), images(2, (N, 5, 7, 7))
+    x[..., 8] = spoilt_by
+    with np.errstate(invalid="ignore"):
+        _, wanted, _ = ops.conv_backward.__wrapped__(dy, x, weight, Window(3))
+    _, found, _ = compiled["conv_backward"](dy, x, weight, Window(3))
+    assert np.isfinite(wanted[..., :2]).all()
+    np.testing.assert_allclose(found[..., :2], wanted[..., :2], rtol=1e-4, atol=1e-4)
+    assert not np.isfinite(found[..., 2]).any()
+
+
 def test_what_it_cannot_compile_numpys_kernel_computes(compiled):
     x, weight = numbers(0, 2, 3, 5, 5).astype("float16"), numbers(1, 2, 3, 3, 3).astype("float16")
     assert compiled["conv"](x, weight, None, Window(3)).dtype == "float16"

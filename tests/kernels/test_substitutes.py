@@ -235,7 +235,7 @@ def test_every_substitute_on_numpy_is_its_op_with_numba_and_without(choice, dtyp
 
 @ON_NUMPY
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("workspace", [1, 300, 3000])
+@pytest.mark.parametrize("workspace", [1, 300, 3000, 16_000, 48_000])
 def test_numpys_blocks_may_be_of_any_size_on_any_thread(monkeypatch, workspace, layout, choice):
     """The examples are small: by itself a block would always hold all of one, and one thread do it."""
     monkeypatch.setenv("XPCNN_WORKSPACE", str(workspace))

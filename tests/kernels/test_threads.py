@@ -262,24 +262,25 @@ def test_ctrl_c_in_the_callers_share_ends_no_worker_and_makes_none(three):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows interrupts no lock")
 def test_ctrl_c_at_any_time_leaves_as_many_workers_as_there_were(three):
     """A hundred of them while the caller waits for its workers, and a hundred at some time within a convolution."""
-    released = threading.Event()
-    running, done = [], []
+    released, done = threading.Event(), []
 
     def share(start, stop):
-        if start == 2:
+        if start == 1:
             time.sleep(0.002)
-            running.append(start)
             os.kill(os.getpid(), signal.SIGINT)
+        if start:
             released.wait()
+            time.sleep(0.001 * start)
         done.append(start)
 
-    for _ in range(100):
-        threading.Timer(0.004, released.set).start()
+    for times in range(1, 101):
+        timer = threading.Timer(0.004, released.set)
+        timer.start()
         with pytest.raises(KeyboardInterrupt):
             threads.in_parallel(share, 3)
+        assert len(done) == 3 * times  # nobody writes any more once the caller goes on
+        timer.join()
         released.clear()
-    assert len(done) == 300
-    assert len(running) == 100
     x, weight = np.ones((8, 16, 24, 24), "float32"), np.ones((16, 16, 3, 3), "float32")
     convolve = kernels.load("numpy", "pure")["conv_backward"]
     wanted = convolve(x, x, weight, Window(3, 1, 1))[1]

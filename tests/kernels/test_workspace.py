@@ -7,6 +7,8 @@ import numpy as np
 
 from xpcnn import kernels
 from xpcnn.backend import use_backend
+from xpcnn.kernels.numpy import threads
+from xpcnn.kernels.numpy.fitting import budget
 from xpcnn.kernels.numpy.memory import workspace, workspace_bytes, workspace_held
 
 
@@ -31,6 +33,15 @@ def test_what_each_thread_holds_is_counted_until_it_ends():
     assert seen == [1000, 4000]
     gc.collect()
     assert workspace_held() == before
+
+
+def test_a_thread_has_the_same_part_whatever_the_number_of_threads(monkeypatch):
+    monkeypatch.setenv("XPCNN_WORKSPACE", "1600")
+    for number in (1, 2, 3, 16, 64):
+        monkeypatch.setattr(threads, "count", lambda number=number: number)
+        assert budget() == 100
+    monkeypatch.setenv("XPCNN_WORKSPACE", "1")
+    assert budget() == 1
 
 
 def test_a_backend_tells_it_where_its_kernels_have_one(monkeypatch):

@@ -49,17 +49,8 @@ class _Job:
         self._end.release()
 
     def wait(self) -> None:
-        """Return when it has run; an exception that arrives meanwhile (Ctrl-C) is raised then, a second one at once."""
-        interrupt: BaseException | None = None
-        while not self._ended:
-            try:
-                self._end.acquire()
-            except BaseException as error:
-                if interrupt is not None:
-                    raise
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
+        while not self._ended:  # also where Ctrl-C was raised just after the lock was taken
+            self._end.acquire()
 
 
 _jobs: SimpleQueue[_Job] = SimpleQueue()
@@ -135,11 +126,21 @@ def in_parallel(function: Callable[[int, int], None], length: int, work: int = 0
                 given.append(job)
             function(bounds[0], bounds[1])
         finally:  # after Ctrl-C, too: nothing writes to the caller's arrays once this has returned
-            for job in given:
-                job.wait()
+            _wait(given)
         for job in given:
             if job.error is not None:
                 raise job.error
+
+
+def _wait(jobs: Sequence[_Job]) -> None:
+    """Return when all have run; an exception that arrives meanwhile (Ctrl-C) is raised then, a second one at once."""
+    try:
+        for job in jobs:
+            job.wait()
+    except BaseException:
+        for job in jobs:
+            job.wait()
+        raise
 
 
 def in_turn(tasks: Sequence[Callable[[], None]], work: int = 0, products: int = 0) -> None:
