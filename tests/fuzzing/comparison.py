@@ -39,11 +39,16 @@ KINDS = ("pure", "compiled", "cuda")
 
 @contextmanager
 def conditions(kind: str, case: Case) -> Iterator[None]:
-    """Number of threads, workspace and schedules as the case has them; what was left in workspaces reads NaN.
+    """Number of threads, workspace and schedules as the case has them.
 
-    The number of threads is replaced in its module: a kernel that imported the name would not see it.
+    The number of threads is replaced in its module: a kernel that imported the name would not see it. Memory that
+    nobody has written to yet reads NaN, in workspaces and in new arrays (but for those of the compiled kernels: Numba
+    would not know the function that takes the place of np.empty).
     """
     with ExitStack() as stack:
+        if kind != "compiled":
+            for function in (np.empty, np.empty_like):
+                stack.enter_context(patch.object(np, function.__name__, spoilt(function)))
         if kind == "cuda":
             stack.enter_context(
                 patch.object(importlib.import_module("xpcnn.kernels.cuda.conv"), "WORKSPACE", case.workspace)
@@ -61,6 +66,17 @@ def conditions(kind: str, case: Case) -> Iterator[None]:
             for buffer in list(memory._all.values()):
                 buffer.fill(0xFF)  # NaN in every floating-point type
         yield
+
+
+def spoilt(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return np.empty, or its like, with arrays of NaN, or of 77 where there is none."""
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        array = function(*args, **kwargs)
+        array.fill(np.nan if array.dtype.kind == "f" else 77)
+        return array
+
+    return make
 
 
 def check(case: Case, kind: str) -> None:
