@@ -210,7 +210,14 @@ def compare(found, wanted, where):
     else:
         assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype), where
         close = {"float16": 4e-3, "float32": 1e-4, "float64": 1e-10}.get(str(wanted.dtype), 0)
-        np.testing.assert_allclose(to_host(found), to_host(wanted), rtol=close, atol=close, err_msg=where)
+        scale = 1.0
+        if (
+            wanted.dtype == "float16"
+        ):  # columns that are kept in half are off by their size, not by their sum's
+            scale = np.abs(to_host(wanted)).max(initial=1).astype(float)
+        np.testing.assert_allclose(
+            to_host(found), to_host(wanted), rtol=close, atol=close * scale, err_msg=where
+        )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

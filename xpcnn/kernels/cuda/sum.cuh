@@ -18,10 +18,3 @@ __device__ __forceinline__ Sum add_to(Sum sum, real term) {
 }
 
 __device__ __forceinline__ real value_of(Sum sum) { return sum.total + sum.rest; }
-
-// The sum over a count, rounded once: the remainder of the division is divided, too.
-__device__ __forceinline__ real quotient_of(Sum sum, real count) {
-    const real quotient = sum.total / count;
-    if (quotient - quotient != 0) return quotient;
-    return quotient + (fma(-quotient, count, sum.total) + sum.rest) / count;
-}

@@ -10,14 +10,14 @@ from xpcnn.kernels.numpy.conv import conv, conv_backward
 from xpcnn.kernels.numpy.elementwise import adam_update, momentum_update, relu, relu_backward
 from xpcnn.kernels.numpy.memory import keep_freed_memory, workspace_bytes, workspace_held
 from xpcnn.kernels.numpy.normalization import batch_norm, batch_norm_backward, batch_statistics
-from xpcnn.kernels.numpy.pooling import max_pool, max_pool_backward
+from xpcnn.kernels.numpy.pooling import average_pool, max_pool, max_pool_backward
 from xpcnn.precision import in_single
 
 SUBSTITUTES = {
     op.__name__: in_single(op)
     for op in (
-        adam_update, affine, affine_backward, batch_norm, batch_norm_backward, conv, conv_backward, flatten, max_pool,
-        max_pool_backward, momentum_update, relu, relu_backward,
+        adam_update, affine, affine_backward, average_pool, batch_norm, batch_norm_backward, conv, conv_backward,
+        flatten, max_pool, max_pool_backward, momentum_update, relu, relu_backward,
     )
 } | {"batch_statistics": batch_statistics}  # fmt: skip
 

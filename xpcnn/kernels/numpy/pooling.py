@@ -1,12 +1,12 @@
-"""Max pooling on rows, each thread its share of them."""
+"""Pooling on rows: the maximum, each thread its share of them; the mean, its sums in double precision."""
 
 from typing import Any
 
 import numpy as np
 
-from xpcnn.geometry import Window
+from xpcnn.geometry import Pair, Window
 from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import as_images, rows_first
+from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
 
 
 def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
@@ -61,3 +61,32 @@ def max_pool_backward(dy: Any, winner: Any, image_size: tuple[int, int], window:
     else:  # neighbouring rows add to the same pixels
         some(0, OH)
     return as_images(padded[top : top + H, :, left : left + W])
+
+
+def average_pool(x: Any, window: Window, count_include_pad: bool = False) -> Any:
+    """Substitute for `xpcnn.ops.average_pool`: sums down the image, then across it, in double precision."""
+    (OH, OW), borders = window.output_size(*x.shape[2:]), window.borders(*x.shape[2:])
+    padded = x if borders == ((0, 0), (0, 0)) else np.pad(x, ((0, 0), (0, 0), *borders))
+    (KH, KW), (SH, SW), (DH, DW) = window.size, window.stride, window.dilation
+    down, across = Window((KH, 1), (SH, 1), 0, (DH, 1)), Window((1, KW), (1, SW), 0, (1, DW))
+    columns = _added(padded, down, (OH, padded.shape[3]))  # (N, C, OH, W + PW)
+    total = _added(columns, across, (OH, OW))
+    total /= _pixel_count(x.shape[2:], window, count_include_pad)
+    return total.astype(x.dtype)
+
+
+def _added(images: Array, window: Window, windows: Pair) -> Array:
+    total = np.zeros_like(images, dtype=np.float64, shape=(*images.shape[:2], *windows))
+    for _, pixels in window.taps(*windows):
+        total += images[pixels]
+    return total
+
+
+def _pixel_count(image_size: Pair, window: Window, count_include_pad: bool) -> Array:
+    """Return how many pixels the mean of each window is over, at least 1: (OH,OW)."""
+    (top, bottom), (left, right) = window.borders(*image_size)
+    counted = np.zeros((1, 1, top + image_size[0] + bottom, left + image_size[1] + right))
+    (above, below), (before, behind) = window.pads(*image_size) if count_include_pad else ((0, 0), (0, 0))
+    counted[..., top - above : top + image_size[0] + below, left - before : left + image_size[1] + behind] = 1
+    count: Array = np.maximum(_added(counted, window, window.output_size(*image_size)), 1)[0, 0]
+    return count
