@@ -8,6 +8,6 @@ whether all threads met at the same barrier. docs/kernels.md tells the whole sto
 
 from xpcnn.simulated.cuda.build import why_not
 from xpcnn.simulated.cuda.module import RawKernel, RawModule
-from xpcnn.simulated.cuda.schedules import every_schedule
+from xpcnn.simulated.cuda.schedules import ends_of_grids, every_schedule
 
-__all__ = ["RawKernel", "RawModule", "every_schedule", "why_not"]
+__all__ = ["RawKernel", "RawModule", "ends_of_grids", "every_schedule", "why_not"]
