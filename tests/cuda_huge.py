@@ -43,7 +43,7 @@ def same_end(result, wanted):
     assert result.any()
 
 
-N, C, H, W = IMAGES = (2**22 + 3, 4, 16, 16)  # 4.3 * 10^9 pixels
+N, C, H, W = IMAGES = (3 * 2**20 + 3, 4, 16, 16)  # 3.2 * 10^9 pixels
 WINDOW = Window((1, 2))
 OUT = (16, 15)
 KNOWN = lengths(IMAGES, WINDOW)
@@ -128,7 +128,7 @@ def channel_sum():
 
 
 def keep_mask():
-    size, p, counter, key = 2**32 + 300, 0.3, np.array([11], np.uint64), 0x2545F4914F6CDD1D
+    size, p, counter, key = 3 * 2**31 + 300, 0.3, np.array([11], np.uint64), 0x2545F4914F6CDD1D
     keep = virtual(size, dtype=bool)
     launch("keep_mask", size, counter=counter, keep=keep, key=key, threshold=round(p * 2**32), size=size)
     same_end(keep, ops.keep_mask.__wrapped__((LAST,), p, counter + np.uint64(size - LAST), key))
