@@ -1,4 +1,4 @@
-"""Arrays of more than 2^31 elements: of their memory only the ends are ever touched, and only the ends of a grid run."""
+"""Arrays of more than 2^31 elements: only the ends of their memory are touched, and only the ends of a grid run."""
 
 import mmap
 import sys
@@ -310,8 +310,8 @@ def cross_entropy_of_rows_backward():
 
 HUGE = {function.__name__: function for function in (
     im2col, col2im, max_pool, max_pool_backward, average_pool, average_pool_backward, bias_relu, bias_relu_backward,
-    channel_sum, keep_mask, batch_norm, batch_statistics, batch_norm_sums, batch_norm_dx, relu, relu_backward, sgd_update,
-    momentum_update, adam_update, cross_entropy_of_labels, cross_entropy_of_rows, cross_entropy_of_labels_backward,
-    cross_entropy_of_rows_backward,
+    channel_sum, keep_mask, batch_norm, batch_statistics, batch_norm_sums, batch_norm_dx, relu, relu_backward,
+    sgd_update, momentum_update, adam_update, cross_entropy_of_labels, cross_entropy_of_rows,
+    cross_entropy_of_labels_backward, cross_entropy_of_rows_backward,
 )}  # fmt: skip
 """By the names of the kernels. `mean` is not among them: its one block would read every value."""

@@ -58,7 +58,7 @@ def ptx(text, options):
 
 
 def check_arithmetic(text, options=()):
-    """Assert that a float kernel has no instruction in double, and rounds divisions and square roots to the last bit."""
+    """Assert that a float kernel computes nothing in double, and that divisions and square roots are exact."""
     instructions = [line.strip() for line in ptx(text, options).splitlines()]
     wrong = [line for line in instructions if ".f64" in line and not line.startswith((".reg", "//"))]
     assert not wrong, f"double arithmetic in a float kernel: {wrong[0]}"

@@ -37,7 +37,7 @@ class Fault(NamedTuple):
 
 def steps():
     """The step of a grid of 2^32 threads."""
-    probe = 'extern "C" __global__ void k(long long* x) { gridDim.x = 1 << 24; blockDim.x = 256; x[0] = element_step(); }'
+    probe = 'extern "C" __global__ void k(long long* x) { gridDim.x = 1 << 24, blockDim.x = 256, *x = element_step(); }'
     found = np.zeros(1, np.int64)
     module = RawModule(code=launch.text("relu.cu") + probe, options=macros(index=64))
     module.get_function("k")((1,), (1,), (found,))
@@ -177,13 +177,20 @@ def warps_and_blocks():
     yield Fault("bias_relu.cu", "partial[warp] = value;", f"{{ {pointer} }}", "values conv_backward", OUTSIDE)
     yield Fault("bias_relu.cu", "real partial[32];", "real partial[32]; __shared__ double more[6140];",
                 "values conv_backward", "a block has 49152 at most")  # fmt: skip
-    yield Fault("bias_relu.cu", "if (threadIdx.x == 0) sums[o] = (storage)sum;", "sums[o] = (storage)((real)sums[o] + sum);",
-                "values conv_backward", "a race: ")  # fmt: skip
+    added = "sums[o] = (storage)((real)sums[o] + sum);"
+    yield Fault(
+        "bias_relu.cu",
+        "if (threadIdx.x == 0) sums[o] = (storage)sum;",
+        added,
+        "values conv_backward",
+        "a race: ",
+    )
     yield Fault(
         "col2im.cu", "x[element] = (storage)sum;", "x[0] = x[0] + (storage)sum;", "values col2im", "a race: "
     )
-    yield Fault("relu.cu", "const real value = (real)x[element];", "const real value = ((const float2*)(x + element))->x;",
-                "values relu", "misaligned: ")  # fmt: skip
+    yield Fault(
+        "relu.cu", "(real)x[element];", "((const float2*)(x + element))->x;", "values relu", "misaligned: "
+    )
     yield Fault("relu.cu", "y[element] = (storage)(", "y[element + 1] = (storage)(", "values relu", OUTSIDE)
     yield Fault(
         "softmax_cross_entropy.cu", "0 <= label && label < D ? shift", "true ? shift", "labels", OUTSIDE
@@ -216,6 +223,11 @@ def test_a_planted_fault_turns_a_check_red(monkeypatch, fault):
     assert "does not compile" not in str(caught.value)
 
 
+def test_a_fault_whose_text_is_gone_fails(monkeypatch):
+    with pytest.raises(AssertionError, match=r"relu\.cu no longer has 'gone'"):
+        plant(monkeypatch, Fault("relu.cu", "gone", "", "values relu"))
+
+
 # ---------------------------------------------------------------- the launcher
 
 
@@ -224,7 +236,7 @@ def both_widths():
     device = launch.Device(host_module)
     x, y = np.ones(6, np.float32), np.zeros(6, np.float32)
     cols = np.zeros((1, 1, 1, 1, 2, 3), np.float32)
-    lengths = {name: 1 for name in ("N", "C", "KH", "KW", "SH", "SW", "DH", "DW")}
+    lengths = dict.fromkeys(("N", "C", "KH", "KW", "SH", "SW", "DH", "DW"), 1)
     sizes = {"H": 2, "W": 3, "OH": 2, "OW": 3, "top": 0, "left": 0, "fill": 0}
     device.launch("im2col", 6, x=x.reshape(1, 1, 2, 3), cols=cols, **lengths, **sizes)
     device.launch("relu", 6, x=x, y=y, size=6)

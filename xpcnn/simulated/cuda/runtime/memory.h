@@ -101,6 +101,8 @@ static const char* element_of(const Region& region, const char* address) {
 
 static const char* verb(Kind kind) { return kind == READ ? "reads" : kind == WRITE ? "writes" : "changes"; }
 
+const size_t NEAR = 64 * 1024;  // bytes
+
 static void outside(Kind kind, const char* address, uint32_t code) {
     const Region* nearest = nullptr;
     size_t least = SIZE_MAX;
@@ -111,7 +113,8 @@ static void outside(Kind kind, const char* address, uint32_t code) {
         nearest = &region, least = covers ? 0 : distance;
     }
     if (!nearest) fault("%s %s memory{+%x} that belongs to no array", who(), verb(kind), code);
-    fault("out of bounds: %s %s %s{+%x}; it has %zu elements", who(), verb(kind), element_of(*nearest, address), code,
+    const char* how = least > NEAR ? "far from every array; the nearest is that of " : "";
+    fault("out of bounds: %s %s %s%s{+%x}; it has %zu elements", who(), verb(kind), how, element_of(*nearest, address), code,
           nearest->bytes / nearest->item);
 }
 
