@@ -20,7 +20,7 @@ from xpcnn.kernels.cuda import launch, source, substitutes
 from xpcnn.kernels.cuda.launch import macros
 from xpcnn.simulated.cuda import RawModule
 
-pytestmark = pytest.mark.usefixtures("compiler")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiler")]
 
 FILES = sorted({signature.file for signature in source.signatures().values()})
 
