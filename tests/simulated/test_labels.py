@@ -33,9 +33,9 @@ def test_a_label_out_of_range_is_no_number(kernels, label):
 def test_a_label_used_raw_is_found(tuned, monkeypatch):
     if not tuned.kernels:
         pytest.skip(tuned.remark)
-    sound, text = "is_class ? ", source.text("softmax_cross_entropy.cu")
+    sound, text = "0 <= label && label < D ? shift", source.text("softmax_cross_entropy.cu")
     assert text.count(sound) == 1
-    monkeypatch.setattr(launch, "text", lambda file: text.replace(sound, "true ? "))
+    monkeypatch.setattr(launch, "text", lambda file: text.replace(sound, "true ? shift"))
     op = substitutes(stand_in)["softmax_cross_entropy"]
     for label in (-1, D):  # which read the neighbouring rows
         assert np.isfinite(loss(label, lambda *given: op(*given)[0]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cuda_examples import host_module
 
+from xpcnn.errors import KernelError
 from xpcnn.kernels.cuda import source
 from xpcnn.kernels.cuda.launch import WIDE, Device, macros
 from xpcnn.simulated.cuda import RawModule
@@ -41,13 +42,15 @@ COLUMNS = (64, 5, 5, 4096, 48, 48)  # 1.5 * 10^10 elements
 def test_the_last_pixel():
     last, lengths = [length - 1 for length in IMAGES], IMAGES[1:]
     assert probe("pixels", *last, *lengths)[0] == 2**32 - 1
-    assert probe("pixels", *last, *lengths, index=32)[0] != 2**32 - 1  # so 64 bits are what does it
+    with pytest.raises(KernelError, match=r"overflow: .* 'int', in .* geometry\.cuh:\d+"):
+        probe("pixels", *last, *lengths, index=32)  # so 64 bits are what does it
 
 
 def test_the_last_column():
     last, lengths = [length - 1 for length in COLUMNS], COLUMNS[1:]
     assert probe("columns", *last, *lengths)[0] == np.prod(COLUMNS, dtype=np.int64) - 1
-    assert probe("columns", *last, *lengths, index=32)[0] != np.prod(COLUMNS, dtype=np.int64) - 1
+    with pytest.raises(KernelError, match=r"overflow: .* 'int', in .* geometry\.cuh:\d+"):
+        probe("columns", *last, *lengths, index=32)
 
 
 def test_the_last_thread_of_a_grid():

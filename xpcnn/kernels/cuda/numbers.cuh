@@ -41,3 +41,4 @@ __device__ __forceinline__ index_t first_element() { return (index_t)blockIdx.x 
 __device__ __forceinline__ index_t element_step() { return (index_t)gridDim.x * blockDim.x; }
 
 __device__ __forceinline__ real infinity() { return (real)__int_as_float(0x7f800000); }
+__device__ __forceinline__ real not_a_number() { return (real)__int_as_float(0x7fc00000); }

@@ -31,10 +31,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels(
         for (index_t d = lane; d < D; d += 32)
             probabilities[m * D + d] = (storage)exp((real)row[d] - shift.largest - shift.log_sum);
         if (lane == 0) {
-            // The host refuses a label that is no class; one made on the device makes the loss NaN, and reads nothing.
+            // Labels are checked on the host. One that slips through reads no foreign memory: the loss is NaN, and shows.
             const long long label = labels[m];
-            const bool is_class = 0 <= label && label < D;
-            losses[m] = is_class ? shift.log_sum - ((real)row[label] - shift.largest) : infinity() - infinity();
+            losses[m] = 0 <= label && label < D ? shift.log_sum - ((real)row[label] - shift.largest) : not_a_number();
         }
     }
 }
@@ -77,7 +76,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels_bac
     storage* __restrict__ dlogits,              // (M, D)
     index_t M, index_t D) {
     for (index_t element = first_element(); element < M * D; element += element_step()) {
-        const real target = (real)(labels[element / D] == element % D);
+        const long long label = labels[element / D];
+        const real target = 0 <= label && label < D ? (real)(label == element % D) : not_a_number();
         dlogits[element] = (storage)(((real)probabilities[element] - target) / (real)M);
     }
 }

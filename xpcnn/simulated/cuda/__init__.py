@@ -1,13 +1,14 @@
 """CUDA kernels on the CPU: the text that NVRTC compiles for a GPU, compiled by a C++ compiler and run under scrutiny.
 
 The threads of a block are fibers which one thread of the host runs in turn, each up to its next barrier or
-shuffle. So a kernel gives the results it gives on a GPU, and more is known: which schedule of the threads gave
-them (`every_schedule` runs them all and compares), whether shared memory was read before it was written, and
-whether all threads met at the same barrier. docs/kernels.md tells the whole story.
+shuffle. So a kernel gives the results it gives on a GPU, and more is known: every access to memory is checked
+against the arrays and against what other threads did, every integer for overflow, and whether all threads met at
+the same barrier. `every_schedule` also compares the results of several orders of the threads. docs/kernels.md
+tells the whole story.
 """
 
 from xpcnn.simulated.cuda.build import why_not
 from xpcnn.simulated.cuda.module import RawKernel, RawModule
-from xpcnn.simulated.cuda.schedules import every_schedule
+from xpcnn.simulated.cuda.schedules import ends_of_grids, every_schedule
 
-__all__ = ["RawKernel", "RawModule", "every_schedule", "why_not"]
+__all__ = ["RawKernel", "RawModule", "ends_of_grids", "every_schedule", "why_not"]

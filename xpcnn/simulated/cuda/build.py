@@ -1,5 +1,6 @@
 """Compiling: a shared library for each text, kept in the user's cache under a name made from all that went into it."""
 
+import atexit
 import hashlib
 import os
 import platform
@@ -14,11 +15,22 @@ from pathlib import Path
 from xpcnn.errors import KernelError
 
 INCLUDE = Path(__file__).parent / "include"
+"""What a kernel's text sees."""
 
-FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-fwrapv", "-ffp-contract=off")
+RUNTIME = Path(__file__).parent / "runtime"
+"""What runs it."""
+
+FLAGS = ("-std=c++17", "-O1", "-g1", "-gdwarf-4", "-fPIC", "-w", "-ffp-contract=off")
 """No warnings, as the text is CUDA's to judge; no fused multiply-add, so that NumPy rounds alike."""
 
-SANITIZE = ("-fsanitize=address", "-g")
+WATCH = (
+    "-fsanitize=thread,alignment,bounds,signed-integer-overflow,shift,integer-divide-by-zero,float-cast-overflow,return",
+    "-fno-sanitize-recover=all",
+)
+"""A call before every access to memory and at every undefined operation. The calls are answered in runtime/: of the
+compiler's own libraries none is linked."""
+
+SANITIZE = ("-fsanitize=address", "-fwrapv")
 
 ENVIRONMENT = "XPCNN_SIMULATED_SANITIZE"
 """Set to 1 by `sanitizer_environment`: libraries are built with the address sanitizer."""
@@ -65,24 +77,48 @@ def build(source: str) -> Path:
     """
     if (reason := why_not()) or (command := compiler()) is None:
         raise KernelError(reason)
-    flags = FLAGS + (SANITIZE if os.environ.get(ENVIRONMENT) else ())
+    sanitized = bool(os.environ.get(ENVIRONMENT))
+    flags = FLAGS + (SANITIZE if sanitized else WATCH)
     library = _writable(cache_folder()) / f"{_key(source, command, flags)}.so"
     if not library.exists():
         text = library.with_suffix(f".{secrets.token_hex(4)}.cpp")
-        made = text.with_suffix(".so")
+        part, made = text.with_suffix(".o"), text.with_suffix(".so")
         text.write_text(source, encoding="utf-8")
         try:
-            done = subprocess.run(
-                [command, *flags, f"-I{INCLUDE}", str(text), "-o", str(made)],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if done.returncode:
-                raise KernelError(f"the kernel does not compile: {done.stderr.strip()[:4000]}")
+            _run(
+                [command, *flags, f"-I{INCLUDE}", "-c", str(text), "-o", str(part)],
+                "the kernel does not compile",
+            )
+            linked = SANITIZE if sanitized else ()
+            _run(
+                [command, "-shared", *linked, str(part), str(_runtime(command, sanitized)), "-o", str(made)],
+                "the kernel's library cannot be linked",
+            )
             os.replace(made, library)  # in one step: another process may be doing the same
         finally:
-            text.unlink(missing_ok=True)
-            made.unlink(missing_ok=True)
+            for file in (text, part, made):
+                file.unlink(missing_ok=True)
     return library
+
+
+@cache
+def _runtime(command: str, sanitized: bool) -> Path:
+    """Return the object file of runtime/, compiled once a process: it is the same for every kernel."""
+    folder = Path(tempfile.mkdtemp(prefix="xpcnn-runtime-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    flags = (*FLAGS, "-O2", *(SANITIZE if sanitized else ()))
+    made = folder / "runtime.o"
+    _run(
+        [command, *flags, "-c", str(RUNTIME / "runtime.cpp"), "-o", str(made)],
+        "the simulator does not compile",
+    )
+    return made
+
+
+def _run(command: list[str], failure: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise KernelError(f"{failure}: {done.stderr.strip()[:4000]}")
 
 
 def sanitizer_environment() -> dict[str, str]:
@@ -113,7 +149,7 @@ def sanitizer_environment() -> dict[str, str]:
 
 
 def _key(source: str, command: str, flags: tuple[str, ...]) -> str:
-    headers = [file.read_bytes() for file in sorted(INCLUDE.iterdir())]
+    headers = [file.read_bytes() for folder in (INCLUDE, RUNTIME) for file in sorted(folder.iterdir())]
     what = "\0".join((source, _version(command), *flags, platform.machine())).encode()
     return hashlib.sha256(b"\0".join((what, *headers))).hexdigest()[:24]
 

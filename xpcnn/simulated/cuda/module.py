@@ -1,6 +1,7 @@
 """`RawModule` and its kernels, called as CuPy's are, and far less forgiving."""
 
 import ctypes
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,14 +9,18 @@ import numpy as np
 
 from xpcnn.errors import KernelError
 from xpcnn.simulated.cuda.build import build
-from xpcnn.simulated.cuda.schedules import Run, runs
-from xpcnn.simulated.cuda.translate import kernel_names, to_cpp
+from xpcnn.simulated.cuda.places import with_places
+from xpcnn.simulated.cuda.schedules import Run, most_at_each_end, runs
+from xpcnn.simulated.cuda.translate import kernel_names, parameter_names, to_cpp
 from xpcnn.simulated.events import emit
 
 MOST_THREADS, MOST_DEEP = 1024, 64
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_SHARED = 48 * 1024
 """Bytes of shared memory that every GPU gives without being asked for more."""
+
+OPTION = re.compile(r"-D\w+(=.*)?|--?std=c\+\+\d+|--?ftz=(true|false)|--?(generate-line-info|lineinfo)")
+"""Options of NVRTC that are known to leave every result as it is here, or as the macros say."""
 
 
 class RawModule:
@@ -25,7 +30,8 @@ class RawModule:
     ----------
     code : str
     options : sequence of str
-        Of a compiler's options those count that define a macro: ``-DNAME=VALUE``.
+        ``-DNAME=VALUE`` defines a macro; the language (``-std=``), ``-ftz=`` and ``-lineinfo`` change nothing here. Any
+        other is refused: with ``--use_fast_math``, for instance, a GPU rounds in a way that is not simulated.
     backend, translate_cucomplex, enable_cooperative_groups, jitify
         Taken as CuPy takes them, and without a meaning here.
     """
@@ -46,6 +52,11 @@ class RawModule:
             raise KernelError(
                 'RawModule: the simulated device takes `code`, with kernels declared extern "C"'
             )
+        for option in options:
+            if not OPTION.fullmatch(option):
+                raise KernelError(
+                    f"RawModule: the option {option} is not simulated, and results on a GPU may differ; leave it out"
+                )
         self.code, self.options = code, tuple(options)
         self._library: ctypes.PyDLL | None = None
 
@@ -55,7 +66,7 @@ class RawModule:
         if name not in names:
             raise KernelError(f'{name}: no such kernel; the text has extern "C" {", ".join(names) or "none"}')
         self.compile()
-        return RawKernel(name, self._library)
+        return RawKernel(name, self._library, parameter_names(self.code, name))
 
     def compile(self, log_stream: Any = None) -> None:
         """Compile the text now."""
@@ -69,13 +80,16 @@ class RawModule:
 class RawKernel:
     """One kernel: ``kernel(grid, block, args, shared_mem=0)``."""
 
-    def __init__(self, name: str, library: Any) -> None:
+    def __init__(self, name: str, library: Any, parameters: Sequence[str]) -> None:
         self.name = name
+        self._library = library
         self._run = getattr(library, f"simulated_run_{name}")
         self._run.restype = ctypes.c_char_p
         types = getattr(library, f"simulated_types_{name}")
         types.restype = ctypes.c_char_p
         self.types: tuple[str, ...] = tuple(types().decode().split())
+        named = len(parameters) == len(self.types)
+        self._names = [(parameters[i] if named else f"argument {i}").encode() for i in range(len(self.types))]
 
     def __call__(
         self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0
@@ -95,20 +109,21 @@ class RawKernel:
             )
         values = [self._value(i, *pair) for i, pair in enumerate(zip(args, self.types, strict=True))]
         emit("launch", self.name)
+        order = runs()
         written = [
             array for array, kind in zip(values, self.types, strict=True) if kind[0] == "*" and array.size
         ]
-        before = [array.copy() for array in written]
+        before = [array.copy() for array in written] if len(order) > 1 else []
         first: list[bytes] = []
-        for number, run in enumerate(runs()):
+        for number, run in enumerate(order):
             if number:
                 for array, values_before in zip(written, before, strict=True):
                     array[...] = values_before
             launch = self._launch(values, *sizes, shared_mem, run, seed=number)
             complaint = self._run(ctypes.byref(launch))
             if complaint:
-                raise KernelError(f"{self.name}: {complaint.decode()}")
-            results = [array.tobytes() for array in written] if len(runs()) > 1 else []
+                raise KernelError(f"{self.name}: {with_places(complaint.decode(), self._library._name)}")
+            results = [array.tobytes() for array in written] if len(order) > 1 else []
             if number and results != first:
                 raise KernelError(f"{self.name}: {run.fault}")
             first = first or results
@@ -161,21 +176,30 @@ class RawKernel:
         run: Run,
         seed: int,
     ) -> "_Launch":
+        word = ctypes.sizeof(ctypes.c_void_p)
         addresses = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         arguments = (ctypes.c_void_p * len(values))()
-        for i, kind in enumerate(
-            self.types
-        ):  # the address of each argument's value, which may be an address itself
-            arguments[i] = (
-                ctypes.addressof(addresses) + i * ctypes.sizeof(ctypes.c_void_p)
-                if "*" in kind
-                else addresses[i]
-            )
+        arrays = (_Array * len(values))()
+        count = 0
+        for i, (value, kind) in enumerate(zip(values, self.types, strict=True)):
+            if "*" not in kind:
+                arguments[i] = addresses[i]
+                continue
+            arguments[i] = ctypes.addressof(addresses) + i * word  # the address of the address
+            arrays[count] = _Array(
+                value.ctypes.data, arguments[i], value.nbytes, _offset(value), value.itemsize, kind[0] == "c",
+                self._names[i],
+            )  # fmt: skip
+            count += 1
         launch = _Launch(
             arguments,
+            arrays,
             (ctypes.c_uint * 3)(*blocks),
             (ctypes.c_uint * 3)(*threads),
             shared_mem,
+            MOST_SHARED,
+            count,
+            most_at_each_end(),
             run.schedule,
             run.poison,
             seed,
@@ -184,15 +208,41 @@ class RawKernel:
         return launch
 
 
+def _offset(array: np.ndarray[Any, Any]) -> int:
+    """Return how far from the beginning of the memory that was allocated an array begins."""
+    base = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    return int(array.ctypes.data - base.ctypes.data)
+
+
+class _Array(ctypes.Structure):
+    """The struct `simulated::Array` of include/runtime.h."""
+
+    _fields_ = (
+        ("begin", ctypes.c_void_p),
+        ("argument", ctypes.c_void_p),
+        ("bytes", ctypes.c_size_t),
+        ("offset", ctypes.c_size_t),
+        ("item", ctypes.c_uint),
+        ("read_only", ctypes.c_uint),
+        ("name", ctypes.c_char_p),
+    )
+
+
 class _Launch(ctypes.Structure):
-    """The struct `simulated::Launch` of include/launch.h."""
+    """The struct `simulated::Launch` of include/runtime.h."""
 
     addresses: Any
     _fields_ = (
         ("arguments", ctypes.POINTER(ctypes.c_void_p)),
+        ("arrays", ctypes.POINTER(_Array)),
         ("grid", ctypes.POINTER(ctypes.c_uint)),
         ("block", ctypes.POINTER(ctypes.c_uint)),
         ("shared_bytes", ctypes.c_size_t),
+        ("most_shared", ctypes.c_size_t),
+        ("array_count", ctypes.c_uint),
+        ("most_at_each_end", ctypes.c_uint),
         ("schedule", ctypes.c_int),
         ("poison", ctypes.c_int),
         ("seed", ctypes.c_uint),

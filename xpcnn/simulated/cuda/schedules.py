@@ -48,3 +48,25 @@ def every_schedule() -> Iterator[None]:
         yield
     finally:
         _runs = former
+
+
+_most_at_each_end = 0
+
+
+def most_at_each_end() -> int:
+    """Return how many blocks run at either end of a grid; 0: all of them."""
+    return _most_at_each_end
+
+
+@contextmanager
+def ends_of_grids(blocks: int) -> Iterator[None]:
+    """Inside the ``with`` block only so many blocks run at either end of each grid.
+
+    So a kernel can be tried on arrays of more than 2^31 elements, of which most are never touched.
+    """
+    global _most_at_each_end
+    before, _most_at_each_end = _most_at_each_end, blocks
+    try:
+        yield
+    finally:
+        _most_at_each_end = before

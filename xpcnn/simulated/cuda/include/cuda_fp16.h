@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <type_traits>
+
 struct __half {
     uint16_t bits;
 
@@ -44,6 +46,18 @@ struct __half {
         return (uint16_t)(sign | (word - 0x38000000) >> 13);
     }
 };
+
+// Two halves make a half, rounded each time; a half and a float make a float.
+#define SIMULATED_HALF(sign)                                                            \
+    template <class T, class = std::enable_if_t<std::is_same<T, __half>::value>>        \
+    T operator sign(T a, T b) {                                                         \
+        return (float)a sign(float) b;                                                  \
+    }                                                                                   \
+    inline __half& operator sign##=(__half& a, const __half& b) { return a = (float)a sign(float) b; }
+SIMULATED_HALF(+)
+SIMULATED_HALF(-)
+SIMULATED_HALF(*)
+SIMULATED_HALF(/)
 
 inline float __half2float(__half value) { return value; }
 inline __half __float2half(float value) { return value; }

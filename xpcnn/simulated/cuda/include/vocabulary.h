@@ -1,14 +1,11 @@
 // The words of CUDA C++ that a kernel's text may use, for a C++ compiler. What is missing here does not compile.
+// (__shared__ is not among them: translate.py gives shared variables their place.)
 #pragma once
-#ifdef __APPLE__  // or its headers hide ucontext
-#define _XOPEN_SOURCE 600
-#define _DARWIN_C_SOURCE
-#endif
 #include <math.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runtime.h"
 
 #define __global__
 #define __host__
@@ -18,25 +15,10 @@
 #define __launch_bounds__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
-// All shared variables lie in one section of the library, so that it can be poisoned before every block; "used" tells
-// the compiler that somebody whom it cannot see writes to them.
-#ifdef __APPLE__
-#define __shared__ static __attribute__((used, section("__DATA,shared_memory")))
-extern char simulated_shared_begin __asm("section$start$__DATA$shared_memory");
-extern char simulated_shared_end __asm("section$end$__DATA$shared_memory");
-#else
-#define __shared__ static __attribute__((used, section("shared_memory")))
-extern char simulated_shared_begin __asm("__start_shared_memory") __attribute__((weak, visibility("hidden")));
-extern char simulated_shared_end __asm("__stop_shared_memory") __attribute__((weak, visibility("hidden")));
-#endif
-
-struct uint3 {
-    unsigned x, y, z;
-};
-typedef uint3 dim3;
-
-static uint3 threadIdx, blockIdx;
-static dim3 blockDim, gridDim;
+#define threadIdx simulated::indices.thread
+#define blockIdx simulated::indices.block
+#define blockDim simulated::indices.threads
+#define gridDim simulated::indices.blocks
 static const int warpSize = 32;
 
 struct __align__(8) float2 {
@@ -64,14 +46,59 @@ inline int __float_as_int(float value) {
     return bits;
 }
 
-// One thread runs at a time, so a read and a write are one step.
-template <class T> T atomicAdd(T* address, T value) {
+// ---- atomics. One thread runs at a time, so a read and a write are one step.
+
+template <class T> SIMULATED_UNCHECKED T atomicAdd(T* address, T value) {
+    simulated::access(simulated::ATOMIC, address, sizeof(T), __builtin_return_address(0));
     const T old = *address;
     *address = old + value;
     return old;
 }
-template <class T> T atomicMax(T* address, T value) {
+template <class T> SIMULATED_UNCHECKED T atomicMax(T* address, T value) {
+    simulated::access(simulated::ATOMIC, address, sizeof(T), __builtin_return_address(0));
     const T old = *address;
     if (old < value) *address = value;
     return old;
+}
+
+// ---- waiting for others. A default argument knows the line of the call.
+
+#define SIMULATED_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
+
+inline void __syncthreads(SIMULATED_HERE) { simulated::wait(simulated::FOR_BLOCK, ~0u, "__syncthreads", file, line); }
+inline void __syncwarp(unsigned mask = ~0u, SIMULATED_HERE) {
+    simulated::wait(simulated::FOR_WARP, mask, "__syncwarp", file, line);
+}
+
+namespace simulated {
+
+// `source` is a lane, or -1 for the lane's own value.
+template <class T>
+SIMULATED_UNCHECKED T shuffle(unsigned mask, T value, int source, const char* what, const char* file, int line) {
+    static_assert(sizeof(T) <= 8, "a shuffle moves 8 bytes at most");
+    const char* lanes = exchange(mask, &value, sizeof(T), what, file, line);
+    if (source < 0) return value;
+    check_source(mask, source, what, file, line);
+    memcpy(&value, lanes + source * LANE_BYTES, sizeof(T));
+    return value;
+}
+inline int segment(int width) { return lane() & ~(width - 1); }
+
+}  // namespace simulated
+
+template <class T> T __shfl_sync(unsigned mask, T value, int source, int width = 32, SIMULATED_HERE) {
+    const int taken = simulated::segment(width) | (source & (width - 1));
+    return simulated::shuffle(mask, value, taken, "__shfl_sync", file, line);
+}
+template <class T> T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, SIMULATED_HERE) {
+    const int other = simulated::lane() ^ bits, end = simulated::segment(width) + width;
+    return simulated::shuffle(mask, value, other < end ? other : -1, "__shfl_xor_sync", file, line);
+}
+template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned lanes, int width = 32, SIMULATED_HERE) {
+    const int other = simulated::lane() + (int)min(lanes, 32u), end = simulated::segment(width) + width;
+    return simulated::shuffle(mask, value, other < end ? other : -1, "__shfl_down_sync", file, line);
+}
+template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned lanes, int width = 32, SIMULATED_HERE) {
+    const int other = simulated::lane() - (int)min(lanes, 32u);
+    return simulated::shuffle(mask, value, other < simulated::segment(width) ? -1 : other, "__shfl_up_sync", file, line);
 }

@@ -4,26 +4,15 @@
 // gets ahead of another as far as the barriers permit, the worst that a GPU may do, and a missing barrier shows.
 // Which warp is next, and which thread within it, is the schedule: forward, reverse or shuffled.
 #pragma once
-#include "vocabulary.h"  // first: it says which of the system's functions are wanted
+#include "memory.h"
 
 #include <setjmp.h>
-#include <stdio.h>
 #include <ucontext.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SIMULATED_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SIMULATED_SANITIZED
-#endif
-#endif
 
 namespace simulated {
 
 enum Schedule { FORWARD, REVERSE, SHUFFLED };
-enum Waiting { RUNNABLE, FOR_WARP, FOR_BLOCK, DONE };
 
-const int MOST_THREADS = 1024;
 const size_t STACK = 64 * 1024;
 
 struct Fiber {
@@ -32,7 +21,8 @@ struct Fiber {
     bool begun;
     uint3 index;
     Waiting waiting;
-    const char* file;  // of the barrier it waits at
+    unsigned mask;           // the lanes that it waits for
+    const char *what, *file;  // the barrier or shuffle that it waits at
     int line;
     int turn;  // which of two exchange slots its next shuffle uses
     char* stack;
@@ -41,20 +31,25 @@ struct Fiber {
 static Fiber fibers[MOST_THREADS];
 static int current;  // the fiber that runs
 static ucontext_t scheduler_context;
-static jmp_buf scheduler_paused;
+static jmp_buf scheduler_paused, loop;
+static char* loop_stack;  // in a loop: where the threads' stack begins
 static void (*thread_body)(void*);
 static void* thread_arguments;
 static bool cooperative;  // fibers, not a plain loop
-static char error[400];   // empty while all is well
 static uint64_t random_state;
-static uint64_t exchange[2][MOST_THREADS];
-static char* dynamic_memory;
+static char exchanged[2][MOST_THREADS][LANE_BYTES];
 
-inline void* dynamic_shared() { return dynamic_memory; }
-
-inline uint32_t random_below(uint32_t n) {
+static uint32_t random_below(uint32_t n) {
     random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
     return (uint32_t)((random_state >> 33) % n);
+}
+
+static int this_thread() { return current; }
+int lane() { return current & 31; }
+
+static bool on_own_stack(const char* address) {
+    if (cooperative) return (size_t)(address - fibers[current].stack) < STACK;
+    return address < loop_stack && address > (char*)__builtin_frame_address(0);
 }
 
 // ---- switching. setjmp and longjmp ask nothing of the system; swapcontext, which does, is what the address sanitizer knows.
@@ -69,7 +64,7 @@ static void __attribute__((noinline)) pause_fiber() {
 
 static void __attribute__((noinline)) resume_fiber(int number) {
     current = number;
-    threadIdx = fibers[number].index;
+    indices.thread = fibers[number].index;
 #ifdef SIMULATED_SANITIZED
     swapcontext(&scheduler_context, &fibers[number].context);
 #else
@@ -81,10 +76,17 @@ static void __attribute__((noinline)) resume_fiber(int number) {
 #endif
 }
 
+// After an error no thread is resumed; begin_fiber makes the fiber anew.
+[[noreturn]] static void leave_thread() {
+    if (!cooperative) _longjmp(loop, 1);
+    for (;;) pause_fiber();
+}
+
 // A fiber that is done waits to be the same thread of the next block: making one costs calls of the system.
 static void fiber_main() {
     for (;;) {
         thread_body(thread_arguments);
+        judge_overwritings();
         fibers[current].waiting = DONE;
         pause_fiber();
     }
@@ -93,9 +95,10 @@ static void fiber_main() {
 static void begin_fiber(int number) {
     Fiber& fiber = fibers[number];
     const bool ended = fiber.stack && fiber.waiting == DONE;  // not one that an error left in the middle
+    const dim3 threads = indices.threads;
     fiber.waiting = RUNNABLE;
     fiber.turn = 0;
-    fiber.index = {number % blockDim.x, number / blockDim.x % blockDim.y, number / (blockDim.x * blockDim.y)};
+    fiber.index = {number % threads.x, number / threads.x % threads.y, number / (threads.x * threads.y)};
     if (ended) return;
     if (!fiber.stack) fiber.stack = (char*)malloc(STACK);
     fiber.begun = false;
@@ -108,30 +111,35 @@ static void begin_fiber(int number) {
 
 // ---- what a kernel calls
 
-inline void wait(Waiting kind, const char* file, int line) {
-    if (!cooperative) {
-        snprintf(error, sizeof error, "%s:%d: a barrier that translate.py did not see", file, line);
-        return;
-    }
+void wait(Waiting kind, unsigned mask, const char* what, const char* file, int line) {
+    if (!cooperative) fault("%s:%d: a barrier that translate.py did not see", file, line);
+    if (!(mask >> lane() & 1))
+        fault("a mask without its own lane: %s is at %s with the mask 0x%08x, which does not name its lane %d, at %s:%d", who(), what,
+              mask, lane(), file, line);
+    judge_overwritings();
     Fiber& fiber = fibers[current];
     fiber.waiting = kind;
+    fiber.mask = mask;
+    fiber.what = what;
     fiber.file = file;
     fiber.line = line;
     pause_fiber();
 }
 
-// Every lane leaves its value, waits for its warp and takes another's. There are two slots a lane: by the time a slot is
-// written again, all lanes have passed a later shuffle, so all have read it.
-template <class T> T shuffle(T value, int source, const char* file, int line) {
-    static_assert(sizeof(T) <= 8, "a shuffle moves 8 bytes at most");
-    Fiber& fiber = fibers[current];
-    const int first = current / 32 * 32, turn = fiber.turn ^= 1;
-    memcpy(&exchange[turn][current], &value, sizeof(T));
-    wait(FOR_WARP, file, line);
-    if (source < 0 || source > 31) return value;
-    T taken;
-    memcpy(&taken, &exchange[turn][first + source], sizeof(T));
-    return taken;
+// There are two slots a lane: by the time a slot is written again, all lanes have run since, and read it.
+const char* exchange(unsigned mask, const void* value, size_t bytes, const char* what, const char* file, int line) {
+    const int turn = fibers[current].turn ^= 1, first = current / 32 * 32;
+    memcpy(exchanged[turn][current], value, bytes);
+    wait(FOR_SHUFFLE, mask, what, file, line);
+    return exchanged[turn][first];
+}
+
+void check_source(unsigned mask, int source, const char* what, const char* file, int line) {
+    const unsigned threads = indices.threads.x * indices.threads.y * indices.threads.z;
+    const char* why = !(mask >> source & 1)                                ? "which its mask does not name"
+                      : (unsigned)(current / 32 * 32 + source) >= threads ? "which the block does not have"
+                                                                           : nullptr;
+    if (why) fault("%s: %s reads lane %d, %s (mask 0x%08x), at %s:%d", what, who(), source, why, mask, file, line);
 }
 
 // ---- the schedule
@@ -158,32 +166,51 @@ static void complain(const char* what, const Fiber& fiber, const Fiber* other = 
     if (other) snprintf(error + length, sizeof error - length, " and %s:%d", other->file, other->line);
 }
 
-inline bool same_place(const Fiber& a, const Fiber& b) { return a.line == b.line && strcmp(a.file, b.file) == 0; }
+static bool same_place(const Fiber& a, const Fiber& b) {
+    return a.waiting == b.waiting && a.line == b.line && strcmp(a.file, b.file) == 0;
+}
+
+// The first lane that this one waits for and that does not wait with it, or null: they go on together.
+static const Fiber* missing(const Fiber& fiber, int first, int count) {
+    for (int i = 0; i < count; ++i) {
+        const Fiber& other = fibers[first + i];
+        if (fiber.mask >> i & 1 && !(same_place(fiber, other) && other.mask == fiber.mask)) return &other;
+    }
+    return nullptr;
+}
+
+static void complain_of_divergence(const Fiber& fiber, const Fiber& other) {
+    if (other.waiting == DONE) complain("divergent warp: some lanes have returned, others wait", fiber);
+    else if (same_place(fiber, other)) complain("divergent warp: its lanes name different masks", fiber);
+    else complain("divergent warp: its lanes wait at different places", fiber, &other);
+}
 
 // Run a warp's threads as far as they come without another warp. False: an error.
 static bool run_warp(int schedule, int first, int count) {
     Order order(schedule, first, count);
     for (;;) {
         order.draw();
-        for (int i = 0; i < count; ++i)
+        for (int i = 0; i < count; ++i) {
             if (fibers[order.numbers[i]].waiting == RUNNABLE) resume_fiber(order.numbers[i]);
-        const Fiber* shuffling = nullptr;
-        const Fiber* elsewhere = nullptr;
-        for (int i = first; i < first + count; ++i) {
-            if (fibers[i].waiting != FOR_WARP) elsewhere = &fibers[i];
-            else if (!shuffling) shuffling = &fibers[i];
-            else if (!same_place(*shuffling, fibers[i])) {
-                complain("divergent warp: its lanes wait at different places", *shuffling, &fibers[i]);
-                return false;
-            }
+            if (error[0]) return false;
         }
-        if (!shuffling) return true;
-        if (elsewhere) {
-            if (elsewhere->waiting == DONE) complain("divergent warp: some lanes have returned, others wait", *shuffling);
-            else complain("divergent warp: its lanes wait at different places", *shuffling, elsewhere);
-            return false;
+        unsigned going = 0;
+        const Fiber* stuck = nullptr;
+        for (int i = 0; i < count; ++i) {
+            const Fiber& fiber = fibers[first + i];
+            if (fiber.waiting != FOR_WARP && fiber.waiting != FOR_SHUFFLE) continue;
+            if (!missing(fiber, first, count)) going |= 1u << i;
+            else if (!stuck) stuck = &fiber;
         }
-        for (int i = first; i < first + count; ++i) fibers[i].waiting = RUNNABLE;
+        if (!going && stuck) complain_of_divergence(*stuck, *missing(*stuck, first, count));
+        if (!going) return !stuck;
+        for (int i = 0; i < count; ++i) {
+            Fiber& fiber = fibers[first + i];
+            if (!(going >> i & 1)) continue;
+            // A shuffle orders no memory, a __syncwarp() does; the first lane of a mask speaks for all.
+            if (fiber.waiting == FOR_WARP && !(fiber.mask & ((1u << i) - 1))) lanes_met(first / 32, fiber.mask);
+            fiber.waiting = RUNNABLE;
+        }
     }
 }
 
@@ -202,11 +229,13 @@ static bool pass_barrier(int threads) {
     if (waiting && returned) complain("divergent barrier: some threads have returned, others wait", *waiting);
     if (!waiting || returned) return false;
     for (int i = 0; i < threads; ++i) fibers[i].waiting = RUNNABLE;
+    block_met();
     return true;
 }
 
 static void run_block_of_fibers(int schedule) {
-    const int threads = (int)(blockDim.x * blockDim.y * blockDim.z), warps = (threads + 31) / 32;
+    const dim3 lengths = indices.threads;
+    const int threads = (int)(lengths.x * lengths.y * lengths.z), warps = (threads + 31) / 32;
     for (int i = 0; i < threads; ++i) begin_fiber(i);
     Order order(schedule, 0, warps);
     do {
@@ -218,13 +247,19 @@ static void run_block_of_fibers(int schedule) {
     } while (pass_barrier(threads));
 }
 
-}  // namespace simulated
+// Kernels that never wait need no fibers.
+static void run_block_in_a_loop(int schedule) {
+    const dim3 lengths = indices.threads;
+    const unsigned threads = lengths.x * lengths.y * lengths.z;
+    loop_stack = (char*)__builtin_frame_address(0);
+    if (_setjmp(loop)) return;  // a thread committed a fault
+    for (unsigned i = 0; i < threads; ++i) {
+        const unsigned t = schedule == FORWARD ? i : threads - 1 - i;
+        current = (int)t;
+        indices.thread = {t % lengths.x, t / lengths.x % lengths.y, t / (lengths.x * lengths.y)};
+        thread_body(thread_arguments);
+        judge_overwritings();
+    }
+}
 
-#define __syncthreads() simulated::wait(simulated::FOR_BLOCK, __FILE__, __LINE__)
-#define __syncwarp(...) simulated::wait(simulated::FOR_WARP, __FILE__, __LINE__)
-#define __shfl_sync(mask, value, source) simulated::shuffle(value, (source) & 31, __FILE__, __LINE__)
-#define __shfl_xor_sync(mask, value, bits) simulated::shuffle(value, (simulated::current & 31) ^ (bits), __FILE__, __LINE__)
-#define __shfl_down_sync(mask, value, lanes) \
-    simulated::shuffle(value, (simulated::current & 31) + (int)(lanes), __FILE__, __LINE__)
-#define __shfl_up_sync(mask, value, lanes) \
-    simulated::shuffle(value, (simulated::current & 31) - (int)(lanes), __FILE__, __LINE__)
+}  // namespace simulated

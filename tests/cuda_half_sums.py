@@ -1,0 +1,90 @@
+"""Sums of many terms in half precision: kept in half, they stop growing or overflow long before the end."""
+
+import numpy as np
+from cuda_examples import host_module
+
+from xpcnn import ops
+from xpcnn.geometry import Window
+from xpcnn.kernels.cuda import substitutes
+from xpcnn.kernels.cuda.launch import Device
+
+TERMS = 100_000
+h = np.float16
+
+
+def hold(name, *arguments):
+    """A substitute in half precision against the textbook's op in float64, to half a percent of each result."""
+    results = substitutes(host_module)[name](*arguments)
+    exact = [a.astype(float) if getattr(a, "dtype", None) == h else a for a in arguments]
+    wanted = getattr(ops, name).__wrapped__(*exact)
+    pairs = zip(results, wanted, strict=True) if isinstance(wanted, tuple) else [(results, wanted)]
+    for result, want in pairs:
+        np.testing.assert_allclose(result, want, rtol=5e-3, atol=1e-7, err_msg=name)
+
+
+def one_pixel_under(windows):
+    """One pixel that so many windows along each axis see, and a value for each window."""
+    window = Window(windows, 1, windows - 1)
+    return window, np.full((1, 1, windows, windows), 0.1, h)
+
+
+def col2im():
+    window, _ = one_pixel_under(48)  # 48^4 columns, of which 48^2 meet in the pixel
+    hold("col2im", np.full((1, 48, 48, 1, 48, 48), 0.1, h), (1, 1), window)
+
+
+def max_pool_backward():
+    window, dy = one_pixel_under(100)
+    _, winner = ops.max_pool.__wrapped__(np.ones((1, 1, 1, 1), h), window)
+    hold("max_pool_backward", dy, winner, (1, 1), window)
+
+
+def average_pool():
+    hold("average_pool", np.full((1, 1, 320, 320), 10.1, h), Window(320))
+
+
+def average_pool_backward():
+    window, dy = one_pixel_under(100)
+    hold("average_pool_backward", dy, (1, 1), window)
+
+
+def channel_sum():
+    x, weight = np.full((1, 1, 1, TERMS), 0.01, h), np.full((2, 1, 1, 1), 0.01, h)
+    hold("conv_backward", np.full((1, 2, 1, TERMS), 0.1, h), x, weight, Window(1))
+
+
+def values_of_two_channels():
+    return np.random.default_rng(0).normal(3, 2, (4, 2, TERMS // 4)).astype(h)
+
+
+def batch_statistics():
+    hold("batch_statistics", values_of_two_channels())
+
+
+def batch_norm_sums():
+    """The same term each time: rounding errs to the same side, and does not average out."""
+    x, dy = (np.full((4, 2, TERMS // 4), number, h) for number in (5, 0.1))
+    weight, mean, variance = (np.full(2, number, h) for number in (1, 3, 4))
+    hold("batch_norm_backward", dy, x, weight, mean, variance, 1e-3, False)
+
+
+def mean_of_losses():
+    losses, result = np.full(TERMS, 0.1, np.float32), np.zeros((), h)
+    Device(host_module).launch("mean", 1, values=losses, result=result, M=TERMS)
+    np.testing.assert_allclose(result, 0.1, rtol=5e-3)
+
+
+def sum_over_classes():
+    logits = np.random.default_rng(0).standard_normal((2, TERMS)).astype(h)
+    results = substitutes(host_module)["softmax_cross_entropy"](logits, np.array([3, 4]))
+    wanted = ops.softmax_cross_entropy.__wrapped__(logits.astype(float), np.array([3, 4]))
+    np.testing.assert_allclose(results[0], wanted[0], rtol=5e-3)
+    np.testing.assert_allclose(
+        results[1], wanted[1], rtol=5e-2, atol=1e-7
+    )  # subnormal numbers have few digits
+
+
+HALF_SUMS = {function.__name__: function for function in (
+    col2im, max_pool_backward, average_pool, average_pool_backward, channel_sum, batch_statistics, batch_norm_sums,
+    mean_of_losses, sum_over_classes,
+)}  # fmt: skip
