@@ -10,9 +10,11 @@ from xpcnn.layers.conv import Conv
 from xpcnn.layers.dropout import Dropout
 from xpcnn.layers.normalization import BatchNorm, LocalResponseNorm
 from xpcnn.layers.partial import PartialConv
+from xpcnn.layers.piecewise import Clip, LeakyReLU
 from xpcnn.layers.pooling import GlobalAveragePooling, Pooling
+from xpcnn.layers.product import Product
 from xpcnn.layers.radial import RadialBasis
-from xpcnn.layers.reshape import Flatten, Identity
+from xpcnn.layers.reshape import Flatten, Identity, Reshape
 from xpcnn.layers.softmax import Softmax
 
 __all__ = [
@@ -21,20 +23,24 @@ __all__ = [
     "BatchNorm",
     "Buffer",
     "ChannelScale",
+    "Clip",
     "Conv",
     "Dropout",
     "Flatten",
     "GlobalAveragePooling",
     "Identity",
     "Layer",
+    "LeakyReLU",
     "LocalResponseNorm",
     "PadChannels",
     "Parallel",
     "Parameter",
     "PartialConv",
     "Pooling",
+    "Product",
     "RadialBasis",
     "ReLU",
+    "Reshape",
     "Residual",
     "Sequential",
     "Sigmoid",
