@@ -1,8 +1,7 @@
 # ruff: noqa: E501  (a network is a line)
 """Small CNNs as users of PyTorch write them: what `xpcnn.interop.onnx` is held against. Needs PyTorch.
 
-NETWORKS maps a name to a function that makes the network; SHAPES names the image of those that take another than
-(3, 16, 16); REFUSED, those that our layers cannot express, to the operator that the refusal must name.
+NETWORKS maps a name to a function that makes the network; SHAPES holds the image's shape where it is not (3, 16, 16).
 """
 
 import torch
@@ -11,23 +10,6 @@ from torch import nn
 
 SHAPE = (3, 16, 16)
 SHAPES = {"mlp": (12,), "lenet": (1, 28, 28), "tall": (3, 24, 10), "already_pooled": (6, 4, 4)}
-REFUSED = {
-    "conv1d": "Conv",
-    "dense_layer_last": "Gemm|MatMul",
-    "elu": "Elu",
-    "gelu": "Gelu|Erf|Div|Mul",
-    "group_norm": "GroupNormalization|InstanceNormalization",
-    "hardswish": "HardSwish|HardSigmoid",
-    "instance_norm": "InstanceNormalization",
-    "interpolate": "Resize",
-    "layer_norm": "LayerNormalization",
-    "log_softmax": "LogSoftmax",
-    "padding_reflect": "Pad",
-    "pixel_shuffle": "DepthToSpace",
-    "prelu": "PRelu",
-    "shuffle_channels": "Transpose",
-    "transposed_conv": "ConvTranspose",
-}
 
 
 class Lambda(nn.Module):
@@ -192,7 +174,7 @@ NETWORKS = {
     "flatten_negative": lambda: flat(lambda x: x.flatten(-3)),
     "squeeze_pooled": lambda: ends(nn.AdaptiveAvgPool2d(1), Lambda(lambda x: x.squeeze(-1).squeeze(-1)), nn.Linear(4, 5)),
     "index_pooled": lambda: ends(nn.AdaptiveAvgPool2d(1), Lambda(lambda x: x.view(x.size(0), x.size(1))), nn.Linear(4, 5)),
-    "unflatten": lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 36), nn.Unflatten(1, (4, 3, 3)), conv(4, 2)),
+    "unflatten": lambda: nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 36), nn.Unflatten(1, (4, 3, 3)), conv(4, 2)),
     # ---- pooling
     "max_pool_ceil": lambda: ends(nn.MaxPool2d(3, 2, ceil_mode=True), nn.Flatten(), nn.Linear(256, 5)),
     "max_pool_padded": lambda: ends(nn.MaxPool2d(3, 2, 1), head(4)),
@@ -262,7 +244,7 @@ NETWORKS = {
         lambda m, x: torch.matmul(torch.flatten(m.first(x), 1), m.fc.weight.t()), first=conv(3, 2), fc=nn.Linear(512, 5),
     ),
     # ---- refused, until there are layers
-    "conv1d": lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3), nn.Flatten(), nn.Linear(1016, 5)),
+    "conv1d": lambda: nn.Sequential(nn.AvgPool2d(4), nn.Flatten(2), nn.Conv1d(3, 4, 3), nn.Flatten(), nn.Linear(56, 5)),
     "dense_layer_last": lambda: ends(nn.Linear(16, 3)),
     "elu": lambda: nn.Sequential(conv(3, 4), nn.ELU(), head(4)),
     "gelu": lambda: nn.Sequential(conv(3, 4), nn.GELU(), head(4)),
@@ -270,12 +252,12 @@ NETWORKS = {
     "hardswish": lambda: nn.Sequential(conv(3, 4), nn.Hardswish(), head(4)),
     "instance_norm": lambda: nn.Sequential(conv(3, 4), nn.InstanceNorm2d(4), nn.ReLU(), head(4)),
     "interpolate": lambda: ends(nn.Upsample(scale_factor=2), head(4)),
-    "layer_norm": lambda: nn.Sequential(conv(3, 4), nn.Flatten(), nn.LayerNorm(1024), nn.Linear(1024, 5)),
+    "layer_norm": lambda: nn.Sequential(conv(3, 4), nn.AvgPool2d(4), nn.Flatten(), nn.LayerNorm(64), nn.Linear(64, 5)),
     "log_softmax": lambda: ends(head(4), nn.LogSoftmax(1)),
     "padding_reflect": lambda: nn.Sequential(conv(3, 4, padding_mode="reflect"), nn.ReLU(), head(4)),
     "pixel_shuffle": lambda: ends(nn.PixelShuffle(2), head(1)),
     "prelu": lambda: nn.Sequential(conv(3, 4), nn.PReLU(4), head(4)),
-    "shuffle_channels": lambda: ends(Lambda(lambda x: x.transpose(1, 2).contiguous()), nn.Flatten(), nn.Linear(1024, 5)),
+    "shuffle_channels": lambda: ends(nn.AvgPool2d(4), Lambda(lambda x: x.transpose(1, 2).contiguous()), nn.Flatten(), nn.Linear(64, 5)),
     "transposed_conv": lambda: ends(nn.ConvTranspose2d(4, 3, 2, 2), head(3)),
 }  # fmt: skip
 
@@ -299,11 +281,26 @@ def make(name):
     return network.eval(), SHAPES.get(name, SHAPE)
 
 
+def strip(file):
+    """Leave out of a file what no reader needs: where in PyTorch's sources each operator came from."""
+    import onnx
+
+    proto = onnx.load(file)
+    graph = proto.graph
+    del proto.metadata_props[:], graph.metadata_props[:], graph.value_info[:]
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.save(proto, file)
+
+
 def export(name, file, exporter="dynamo", batch=None, **more):
     """Write a network with one of PyTorch's two exporters, for `batch` images, or (None) for any number."""
     network, shape = make(name)
     images = torch.zeros(batch or 2, *shape)
     dynamo = exporter == "dynamo"
+    if dynamo:
+        more |= {"verbose": False, "external_data": False}
     if batch is None and dynamo:
         more["dynamic_shapes"] = ({0: torch.export.Dim("N")},)
     elif batch is None:

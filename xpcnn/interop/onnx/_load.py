@@ -33,6 +33,8 @@ def load(file: str | PathLike[str]) -> Layer:
         onnx.checker.check_model(str(file))
         proto = onnx.load(str(file))
         if proto.functions:
+            import onnx.inliner
+
             proto = onnx.inliner.inline_local_functions(proto)
     except Exception as error:  # protobuf's and the checker's own kinds
         raise _damaged(file, error) from error

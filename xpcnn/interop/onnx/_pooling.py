@@ -27,6 +27,8 @@ def window(node: Node, shape: Sizes, kernel: Any, **more: Any) -> tuple[dict[str
         raise node.refusal(f"its pads {pads} crop the image, and only zeros around it are")
     if auto != b"NOTSET" and any(pads):
         raise node.refusal("its pads contradict its auto_pad")
+    if auto in (b"SAME_UPPER", b"SAME_LOWER") and tuple(dilations) != (1, 1):
+        raise node.refusal("its auto_pad not together with its dilations")
     top, left, bottom, right = pads
     padding: Any = ((top, bottom), (left, right))
     if auto == b"SAME_UPPER":
