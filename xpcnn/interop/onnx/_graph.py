@@ -21,6 +21,9 @@ JOINS = ("Add", "Concat", "Mul", "Sum")
 ARITHMETIC = ("Add", "Div", "Mul", "Sub")
 DTYPES = {"FLOAT": np.float32, "DOUBLE": np.float64}
 
+LARGEST = 2**31
+"""Numbers of one sample that a layer may give: beyond, a file is damaged, or made to take all memory."""
+
 
 class Graph:
     """Goes through a graph from its input on; `nodes` are the operators that compute with values, by their output."""
@@ -118,6 +121,8 @@ class Graph:
         shape = self._shape(node, node.sources[0])
         for layer in node.layers:
             shape = shape_after(layer, shape)
+            if None not in shape and _elements(shape) > LARGEST:
+                raise node.refusal(f"it would make {_elements(shape):,} numbers of each sample")
         return shape
 
     def _shape(self, node: Node, source: str) -> Sizes:
