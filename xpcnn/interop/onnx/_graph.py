@@ -11,7 +11,7 @@ from xpcnn.errors import CheckpointError
 from xpcnn.interop.onnx._export import require_onnx
 from xpcnn.interop.onnx._fold import BATCH, fold, shape_of
 from xpcnn.interop.onnx._layers import RULES
-from xpcnn.interop.onnx._node import Node
+from xpcnn.interop.onnx._node import Node, first_line
 from xpcnn.interop.onnx._patterns import INSIDE, PATTERNS
 from xpcnn.interop.onnx._reshape import Sizes
 from xpcnn.interop.onnx._weights import affine, arithmetic
@@ -85,7 +85,7 @@ class Graph:
         except (
             Exception
         ) as error:  # a file may hold anything: numbers that are no sizes, arrays that do not fit
-            node.error = node.refusal(f"it does not fit together ({str(error).strip().splitlines()[:1]})")
+            node.error = node.refusal(f"it does not fit together ({first_line(error)})")
             self.nodes[node.output] = node
 
     def _convert(self, node: Node) -> Sizes:

@@ -8,6 +8,7 @@ from xpcnn.errors import CheckpointError
 from xpcnn.interop.onnx._branches import Branches
 from xpcnn.interop.onnx._export import require_onnx
 from xpcnn.interop.onnx._graph import Graph
+from xpcnn.interop.onnx._node import first_line
 from xpcnn.layers import Layer
 
 OLDEST = 7
@@ -49,9 +50,8 @@ def load(file: str | PathLike[str]) -> Layer:
 
 
 def _damaged(file: str | PathLike[str], error: Exception) -> CheckpointError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     return CheckpointError(
-        f"{file}: expected an ONNX model, but reading it failed ({lines[0]:.200}); export it again"
+        f"{file}: expected an ONNX model, but reading it failed ({first_line(error)}); export it again"
     )
 
 

@@ -90,3 +90,9 @@ class Node:
 def decimal(value: Any) -> float:
     """Return the shortest decimal that is this number in float32, as attributes are: 1e-05, not 9.9999997e-06."""
     return float(str(np.float32(value)))
+
+
+def first_line(error: Exception) -> str:
+    """Return the beginning of a message that another program may have spread over many lines."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{lines[0]:.200}"

@@ -57,11 +57,22 @@ def pooling(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
     if any(d > 1 and k > 1 for d, k in zip(dilation, found["kernel_size"], strict=True)):
         raise node.refusal("not dilated")
     mode: Any = "max" if node.operator == "MaxPool" else "average"
-    ceil = bool(ceil) and auto == b"NOTSET"
-    rounding: Any = "ceil" if ceil else "floor"
+    same = auto in (b"SAME_UPPER", b"SAME_LOWER")
+    if same and _crops(shape[1:], found["kernel_size"], found["stride"]):
+        raise node.refusal(
+            "its auto_pad not together with strides so much longer than the window that they crop"
+        )
+    rounding: Any = "ceil" if ceil and not same else "floor"
     include = bool(include) and mode == "average" and found["padding"] != ((0, 0), (0, 0))
     layer = Pooling(**found, mode=mode, rounding=rounding, count_include_pad=include)
     return [layer]
+
+
+def _crops(size: Sizes, kernel: tuple[int, int], stride: tuple[int, int]) -> bool:
+    """Whether "same" asks for two pixels of negative padding, one at the beginning; one at the end does no harm."""
+    if None in size:
+        return any(s > k + 1 for s, k in zip(stride, kernel, strict=True))
+    return any((L - 1) // s * s + k - L < -1 for L, k, s in zip(size, kernel, stride, strict=True))  # type: ignore[operator]
 
 
 def reduce_mean(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
