@@ -154,6 +154,14 @@ EQUAL = {
     "times and plus": (
         [("Mul", ["images", "a"], "x", {}), ("Add", ["x", "b"], "scores", {})], {"a": normal(3, 1, 1), "b": F32(2)}, {},
     ),
+    "matmul read before its bias": (
+        [FLAT, ("MatMul", ["flat", "w"], "a", {}), ("Add", ["a", "b"], "x", {}), ("Tanh", ["a"], "y", {}), ("Add", ["x", "y"], "scores", {})],
+        {"w": MATRIX, "b": BIAS}, {},
+    ),
+    "product read before its sum": (
+        [("Mul", ["images", "a"], "x", {}), ("Add", ["x", "b"], "y", {}), ("Concat", ["x", "y"], "scores", {"axis": 1})],
+        {"a": F32(3), "b": F32(2)}, {},
+    ),
     # ---- joins
     "two adds": (
         [("Relu", ["images"], "a", {}), ("Tanh", ["a"], "b", {}), ("Add", ["a", "b"], "d", {}),
@@ -249,6 +257,10 @@ REFUSED = {
     "max and where it was": (
         ([("MaxPool", ["images"], ["a", "i"], {"kernel_shape": [2, 2]}), ("Cast", ["i"], "j", {"to": 1}),
           ("Add", ["a", "j"], "scores", {})], {}, {}), "MaxPool", "second output",
+    ),
+    "strides that crop": (
+        one("AveragePool", kernel_shape=[1, 1], strides=[1, 3], auto_pad="SAME_UPPER", graph={"shape": (2, 6, 3)}),
+        "AveragePool", "so much longer than the window",
     ),
     "mean of everything": (one("ReduceMean"), "ReduceMean", "not over the batch"),
     "mean of the channels": (one("ReduceMean", [I64([1])]), "ReduceMean", "axes of an image"),

@@ -82,9 +82,7 @@ class Graph:
         except CheckpointError as error:
             node.error = error
             self.nodes[node.output] = node
-        except (
-            Exception
-        ) as error:  # a file may hold anything: numbers that are no sizes, arrays that do not fit
+        except Exception as error:  # sizes that are none, arrays that do not fit
             node.error = node.refusal(f"it does not fit together ({first_line(error)})")
             self.nodes[node.output] = node
 

@@ -43,9 +43,7 @@ def load(file: str | PathLike[str]) -> Layer:
         return Branches(Graph(proto, str(file), _opset(proto, str(file)))).model().eval()
     except CheckpointError:
         raise
-    except (
-        Exception
-    ) as error:  # what the checker lets pass: an array without its numbers, names without a value
+    except Exception as error:  # the checker lets arrays without their numbers pass
         raise _damaged(file, error) from error
 
 
