@@ -77,6 +77,12 @@ def examples(dtype):
     for name in ("relu", "sigmoid", "tanh"):
         yield name, (x,)
         yield f"{name}_backward", (x[::-1], x)
+    for name, numbers in (("leaky_relu", (0.1,)), ("clip", (-0.5, 0.75))):
+        yield name, (x, *numbers)
+        yield f"{name}_backward", (x[::-1], x, *numbers)
+    for gate in (x[::-1], x[..., 0, 0], x[..., :1, :1]):
+        yield "product", (x, gate)
+        yield "product_backward", (x + 1, x, gate)
     for leading in ((5,), (2, 3), (1,)):
         x_, w_, b_, dy_ = normal(2, (*leading, 4), (3, 4), (3,), (*leading, 3), dtype=dtype)
         yield "affine", (x_, w_, b_)

@@ -79,3 +79,43 @@ def test_pytorch(torch, name, seed, dtype):
     ours = getattr(ops, name)(values)
     assert_close(ours, y.detach().numpy(), dtype)
     assert_close(getattr(ops, f"{name}_backward")(dy, ours), x.grad.numpy(), dtype)
+
+
+PIECEWISE = {  # our arguments, PyTorch's function of x
+    "leaky_relu": ((0.2,), lambda F, x: F.leaky_relu(x, 0.2)),
+    "clip": ((-0.5, 0.75), lambda F, x: F.hardtanh(x, -0.5, 0.75)),
+}
+
+
+@pytest.mark.parametrize("name", PIECEWISE)
+@given(seeds, dtypes, layouts)
+def test_piecewise_values_and_slopes(backend, name, seed, dtype, layout):
+    arguments, _ = PIECEWISE[name]
+    function = {
+        "leaky_relu": lambda x: x if x > 0 else 0.2 * x,
+        "clip": lambda x: min(max(x, -0.5), 0.75),
+    }[name]
+    values, cotangent = normal(seed, (3, 4, 2, 5), (3, 4, 2, 5), dtype=dtype)
+    x, dy = upload(values, layout), upload(cotangent, layout)
+    with unchanged(x, dy):
+        y, dx = getattr(ops, name)(x, *arguments), getattr(ops, f"{name}_backward")(dy, x, *arguments)
+    assert_close(y, np.vectorize(function, otypes=[float])(values), dtype)
+    slope = {
+        "leaky_relu": np.where(values > 0, 1, 0.2),
+        "clip": (values > -0.5) & (values < 0.75),
+    }[name]
+    assert_close(dx, cotangent * slope, dtype)
+
+
+@pytest.mark.parametrize("name", PIECEWISE)
+@given(seeds, dtypes)
+def test_piecewise_pytorch(name, seed, dtype):
+    torch = pytest.importorskip("torch")
+    arguments, function = PIECEWISE[name]
+    values, dy = normal(seed, (3, 4), (3, 4), dtype=dtype)
+    values.flat[:3] = -0.5, 0, 0.75  # where the pieces meet
+    x = torch.tensor(values, requires_grad=True)
+    y = function(torch.nn.functional, x)
+    y.backward(torch.tensor(dy))
+    assert_close(getattr(ops, name)(values, *arguments), y.detach().numpy(), dtype)
+    assert_close(getattr(ops, f"{name}_backward")(dy, values, *arguments), x.grad.numpy(), dtype)

@@ -10,6 +10,7 @@ class Modules(NamedTuple):
     """Classes, each a ``torch.nn.Module``."""
 
     Residual: Any
+    Product: Any
     Parallel: Any
     Auxiliary: Any
     AveragePool: Any
@@ -41,6 +42,15 @@ def modules() -> Modules:
 
         def forward(self, x: Any) -> Any:
             return self.body(x) + self.shortcut(x)
+
+    class Product(Module):  # type: ignore[misc, valid-type]
+        def __init__(self, gate: Any, body: Any) -> None:
+            super().__init__()
+            self.gate, self.body = gate, body
+
+        def forward(self, x: Any) -> Any:
+            y, gate = self.body(x), self.gate(x)
+            return y * gate.reshape(*gate.shape, *[1] * (y.ndim - gate.ndim))
 
     class Parallel(torch.nn.ModuleDict):  # type: ignore[misc, name-defined]
         def forward(self, x: Any) -> Any:
@@ -110,5 +120,13 @@ def modules() -> Modules:
             return -(x[:, None] - self.centers).square().sum(dim=2)
 
     return Modules(
-        Residual, Parallel, Auxiliary, AveragePool, PadChannels, ChannelScale, PartialConv, RadialBasis
+        Residual,
+        Product,
+        Parallel,
+        Auxiliary,
+        AveragePool,
+        PadChannels,
+        ChannelScale,
+        PartialConv,
+        RadialBasis,
     )

@@ -68,6 +68,22 @@ class Builder:
         return self.own.Parallel({name: self.build(branch, shape) for name, branch in layer.children()})
 
     @build.register
+    def _(self, layer: layers.Product, shape: Shape) -> Any:
+        return self.own.Product(self.build(layer.gate, shape), self.build(layer.body, shape))
+
+    @build.register
+    def _(self, layer: layers.Reshape, shape: Shape) -> Any:
+        return self.nn.Sequential(self.nn.Flatten(), self.nn.Unflatten(1, layer.output_shape(shape)))
+
+    @build.register
+    def _(self, layer: layers.LeakyReLU, shape: Shape) -> Any:
+        return self.nn.LeakyReLU(layer.slope)
+
+    @build.register
+    def _(self, layer: layers.Clip, shape: Shape) -> Any:
+        return self.nn.Hardtanh(layer.low, layer.high)
+
+    @build.register
     def _(self, layer: layers.Auxiliary, shape: Shape) -> Any:
         pieces = self._chain(((f"trunk{i}", piece) for i, piece in enumerate(layer.trunk)), shape)
         for i, head in enumerate(layer.heads):

@@ -13,9 +13,11 @@ from xpcnn.layers.normalization import BatchNorm, LocalResponseNorm
 from xpcnn.layers.parameter import Buffer, Parameter
 from xpcnn.layers.partial import PartialConv
 from xpcnn.layers.passes import no_grad, one_pass
+from xpcnn.layers.piecewise import Clip, LeakyReLU
 from xpcnn.layers.pooling import GlobalAveragePooling, GlobalMaxPooling, Pooling
+from xpcnn.layers.product import Product
 from xpcnn.layers.radial import RadialBasis
-from xpcnn.layers.reshape import Flatten, Identity
+from xpcnn.layers.reshape import Flatten, Identity, Reshape
 from xpcnn.layers.sample_norm import GroupNorm, LayerNorm
 from xpcnn.layers.smooth import GELU, SiLU
 from xpcnn.layers.softmax import Softmax
@@ -28,6 +30,7 @@ __all__ = [
     "BatchNorm",
     "Buffer",
     "ChannelScale",
+    "Clip",
     "Conv",
     "ConvTranspose",
     "Dropout",
@@ -38,14 +41,17 @@ __all__ = [
     "Identity",
     "Layer",
     "LayerNorm",
+    "LeakyReLU",
     "LocalResponseNorm",
     "PadChannels",
     "Parallel",
     "Parameter",
     "PartialConv",
     "Pooling",
+    "Product",
     "RadialBasis",
     "ReLU",
+    "Reshape",
     "Residual",
     "Sequential",
     "SiLU",

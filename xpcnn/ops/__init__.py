@@ -1,6 +1,17 @@
 """The textbook: what a layer computes, as pure functions, forward above backward, one concept a file."""
 
-from xpcnn.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward
+from xpcnn.ops.activation import (
+    clip,
+    clip_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    tanh,
+    tanh_backward,
+)
 from xpcnn.ops.affine import affine, affine_backward
 from xpcnn.ops.channels import channel_scale, channel_scale_backward, pad_channels
 from xpcnn.ops.conv import conv, conv_backward
@@ -15,6 +26,7 @@ from xpcnn.ops.normalization import (
     local_response_norm_backward,
 )
 from xpcnn.ops.pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
+from xpcnn.ops.product import product, product_backward
 from xpcnn.ops.radial import radial_basis, radial_basis_backward
 from xpcnn.ops.reshape import flatten
 from xpcnn.ops.sample_norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
@@ -45,6 +57,8 @@ __all__ = [
     "batch_statistics",
     "channel_scale",
     "channel_scale_backward",
+    "clip",
+    "clip_backward",
     "col2im",
     "conv",
     "conv_backward",
@@ -59,12 +73,16 @@ __all__ = [
     "keep_mask",
     "layer_norm",
     "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "local_response_norm",
     "local_response_norm_backward",
     "max_pool",
     "max_pool_backward",
     "momentum_update",
     "pad_channels",
+    "product",
+    "product_backward",
     "radial_basis",
     "radial_basis_backward",
     "relu",

@@ -43,3 +43,27 @@ def tanh(x: Array) -> Array:
 def tanh_backward(dy: Array, y: Array) -> Array:
     """Dx = dy (1 - y^2)."""
     return dy * (1 - y * y)
+
+
+@accelerated
+def leaky_relu(x: Array, slope: float) -> Array:
+    """X where x > 0, slope x elsewhere. Maas et al., "Rectifier Nonlinearities ...", ICML 2013."""
+    return xp.where(x > 0, x, slope * x)
+
+
+@accelerated
+def leaky_relu_backward(dy: Array, x: Array, slope: float) -> Array:
+    """Dx = dy where x > 0, slope dy elsewhere (at x = 0 too)."""
+    return xp.where(x > 0, dy, slope * dy)
+
+
+@accelerated
+def clip(x: Array, low: float, high: float) -> Array:
+    """min(max(x, low), high)."""
+    return xp.minimum(xp.maximum(x, low), high)
+
+
+@accelerated
+def clip_backward(dy: Array, x: Array, low: float, high: float) -> Array:
+    """Dx = dy where low < x < high, else 0 (at both ends too)."""
+    return dy * ((x > low) & (x < high))

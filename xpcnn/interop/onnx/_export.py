@@ -1,5 +1,6 @@
 """A network in evaluation as a graph of ONNX operators."""
 
+from collections.abc import Iterable
 from functools import singledispatchmethod
 from os import PathLike
 from typing import Any
@@ -100,6 +101,10 @@ class Graph:
         self.initializers.append(self.onnx.numpy_helper.from_array(values, name))
         return name
 
+    def integers(self, layer: Layer, name: str, values: Iterable[int]) -> str:
+        """Add sizes, axes or pads, and return their name."""
+        return self.constant(layer, name, np.array([*values], np.int64))
+
     def pair(self, layer: Any) -> list[str]:
         """Add weight and, if there is one, bias."""
         pair = [self.constant(layer, "weight", layer.weight.data)]
@@ -131,6 +136,14 @@ class Graph:
         return self.node("Concat", [self.emit(branch, x, shape) for branch in layer.branches], axis=1)
 
     @emit.register
+    def _(self, layer: layers.Product, x: str, shape: Shape) -> str:
+        gate, body = self.emit(layer.gate, x, shape), self.emit(layer.body, x, shape)
+        given, axes = layer.gate.output_shape(shape), len(layer.body.output_shape(shape))
+        if len(given) < axes:  # (N, C) as (N, C, 1, ...)
+            gate = self.node("Unsqueeze", [gate, self.integers(layer, "axes", range(2, 1 + axes))])
+        return self.node("Mul", [body, gate])
+
+    @emit.register
     def _(self, layer: layers.Auxiliary, x: str, shape: Shape) -> str:
         return self.emit(layers.Sequential(*layer.trunk), x, shape)  # the heads are for training
 
@@ -149,8 +162,11 @@ class Graph:
 
     @emit.register
     def _(self, layer: layers.ChannelScale, x: str, shape: Shape) -> str:
-        window, groups = Window(1), layer.channels  # a 1x1 convolution, channel by channel
-        return self.convolution(layer, layer.weight.data.reshape(-1, 1, 1, 1), x, window, shape, groups)
+        weight, bias = (
+            self.constant(layer, name, getattr(layer, name).data.reshape(-1, *[1] * (len(shape) - 1)))
+            for name in ("weight", "bias")
+        )  # (C, 1, ...)
+        return self.node("Add", [self.node("Mul", [x, weight]), bias])
 
     @emit.register
     def _(self, layer: layers.Pooling, x: str, shape: Shape) -> str:
@@ -201,13 +217,12 @@ class Graph:
     def _(self, layer: layers.PadChannels, x: str, shape: Shape) -> str:
         pads = np.zeros((2, len(shape) + 1), np.int64)
         pads[1, 1] = layer.extra
-        return self.node("Pad", [x, self.constant(layer, "pads", pads.reshape(-1))])
+        return self.node("Pad", [x, self.integers(layer, "pads", pads.reshape(-1))])
 
     @emit.register
     def _(self, layer: layers.RadialBasis, x: str, shape: Shape) -> str:
         """-sum (x - centers)^2: x becomes (N,1,I), the difference (N,D,I), the sum (N,D)."""
-        axis = self.constant(layer, "axis", np.array([1], np.int64))
-        last = self.constant(layer, "last", np.array([2], np.int64))
+        axis, last = self.integers(layer, "axis", [1]), self.integers(layer, "last", [2])
         centers = self.constant(layer, "centers", layer.centers.data)
         difference = self.node("Sub", [self.node("Unsqueeze", [x, axis]), centers])
         return self.node("Neg", [self.node("ReduceSumSquare", [difference, last], keepdims=0)])
@@ -219,6 +234,20 @@ class Graph:
     @emit.register
     def _(self, layer: layers.Flatten, x: str, shape: Shape) -> str:
         return self.node("Flatten", [x], axis=1)
+
+    @emit.register
+    def _(self, layer: layers.Reshape, x: str, shape: Shape) -> str:
+        sizes = (0, *layer.output_shape(shape))  # 0 leaves the batch as it is
+        return self.node("Reshape", [x, self.integers(layer, "shape", sizes)])
+
+    @emit.register
+    def _(self, layer: layers.Clip, x: str, shape: Shape) -> str:
+        limits = [self.constant(layer, name, np.float32(getattr(layer, name))) for name in ("low", "high")]
+        return self.node("Clip", [x, *limits])
+
+    @emit.register
+    def _(self, layer: layers.LeakyReLU, x: str, shape: Shape) -> str:
+        return self.node("LeakyRelu", [x], alpha=layer.slope)
 
     @emit.register
     def _(self, layer: layers.Identity, x: str, shape: Shape) -> str:

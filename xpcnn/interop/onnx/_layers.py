@@ -1,0 +1,108 @@
+"""One ONNX operator as our layers, or a refusal that says why: the table RULES."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpcnn.interop.onnx import _pooling, _reshape, _weights
+from xpcnn.interop.onnx._node import Node, decimal
+from xpcnn.interop.onnx._reshape import Sizes
+from xpcnn.layers import (
+    Clip,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    LocalResponseNorm,
+    PadChannels,
+    ReLU,
+    Reshape,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+
+
+def _lrn(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
+    size, alpha, beta, k = node.take(size=0, alpha=1e-4, beta=0.75, bias=1.0)
+    if size % 2 == 0:
+        raise node.refusal("of an odd size")
+    return [LocalResponseNorm(size, decimal(alpha), decimal(beta), decimal(k))]
+
+
+def _dropout(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
+    ratio, _ = node.take(ratio=0.5, seed=0)
+    given, training = node.constant(1), node.constant(2)
+    if training is not None and training.any():
+        raise node.refusal("in evaluation only: its training_mode is true")
+    return [Dropout(decimal(ratio if given is None else given.reshape(())))]
+
+
+def _pad(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
+    pads = _pooling.extra_padding(node, shape)
+    extra = int(pads[1, 1])
+    if pads.sum() != extra:
+        raise node.refusal("only before a Conv, or with zeros after the last channel")
+    return [PadChannels(extra)] if extra else []
+
+
+def _softmax(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
+    """Before opset 13 all axes from the given one on are taken for one."""
+    (axis,) = node.take(axis=-1 if node.opset >= 13 else 1)
+    axis = node.axis(axis, len(shape) + 1)
+    if axis == 0:
+        raise node.refusal("not along the batch")
+    if node.opset >= 13 or axis == len(shape):
+        return [Softmax(-1 if axis == len(shape) else axis)]
+    if axis > 1 or None in shape:
+        raise node.refusal(f"not over several axes, as before opset 13 axis={axis} means")
+    return [Flatten(), Softmax(), Reshape(shape)]  # type: ignore[arg-type]
+
+
+def _clip(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
+    low, high = node.take(min=-np.inf, max=np.inf)
+    for index, array in ((1, node.constant(1)), (2, node.constant(2))):
+        if array is not None and array.size != 1:
+            raise node.refusal(f"its operand {index} must be one number, got shape {array.shape}")
+        if array is not None:
+            low, high = (array.reshape(-1)[0], high) if index == 1 else (low, array.reshape(-1)[0])
+    low, high = float(low), float(high)
+    return [ReLU() if (low, high) == (0, np.inf) else Clip(low, high)]
+
+
+def _plain(kind: Callable[[], Layer]) -> Callable[..., list[Layer]]:
+    def rule(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
+        node.take()
+        return [kind()]
+
+    return rule
+
+
+RULES: dict[str, Callable[[Node, Sizes, Any], list[Layer]]] = {
+    "AveragePool": _pooling.pooling,
+    "BatchNormalization": _weights.batch_norm,
+    "Clip": _clip,
+    "Conv": _weights.conv,
+    "Dropout": _dropout,
+    "Flatten": _reshape.flatten,
+    "Gemm": _weights.gemm,
+    "GlobalAveragePool": _pooling.global_average,
+    "GlobalMaxPool": _pooling.global_max,
+    "Identity": lambda node, shape, batch: [],
+    "LRN": _lrn,
+    "LeakyRelu": lambda node, shape, batch: [LeakyReLU(decimal(*node.take(alpha=0.01)))],
+    "MatMul": _weights.matmul,
+    "MaxPool": _pooling.pooling,
+    "Pad": _pad,
+    "ReduceMax": _pooling.reduce_max,
+    "ReduceMean": _pooling.reduce_mean,
+    "Relu": _plain(ReLU),
+    "Reshape": _reshape.reshape,
+    "Sigmoid": _plain(Sigmoid),
+    "Softmax": _softmax,
+    "Squeeze": _reshape.squeeze,
+    "Tanh": _plain(Tanh),
+    "Transpose": _reshape.transpose,
+    "Unsqueeze": _reshape.unsqueeze,
+}

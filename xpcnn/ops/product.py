@@ -1,0 +1,23 @@
+"""The product of two results: one of them may be a gate with one number for each channel."""
+
+from xpcnn.backend import Array, accelerated
+
+
+@accelerated
+def product(x: Array, gate: Array) -> Array:
+    """Y = x gate, elementwise: the gate has x's shape, or one number a channel, (N,C) or (N,C,1,...)."""
+    return x * _aligned(gate, x.ndim)
+
+
+@accelerated
+def product_backward(dy: Array, x: Array, gate: Array) -> tuple[Array, Array]:
+    """Return (dx, dgate): dx = dy gate, dgate = dy x, summed over the pixels that share one number of the gate."""
+    dgate = dy * x
+    if gate.shape != x.shape:
+        dgate = dgate.sum(axis=tuple(range(2, x.ndim))).reshape(gate.shape)  # (N, C) or (N, C, 1, ...)
+    return dy * _aligned(gate, x.ndim), dgate
+
+
+def _aligned(gate: Array, ndim: int) -> Array:
+    """Give the gate as many axes as x: (N,C) -> (N,C,1,...)."""
+    return gate.reshape(*gate.shape, *[1] * (ndim - gate.ndim))
