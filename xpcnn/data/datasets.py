@@ -10,7 +10,6 @@ subfolder (mnist, fashion-mnist, cifar10) or in the folder itself.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xpcnn.caches import user_folder
 from xpcnn.data import cifar
 from xpcnn.data.batches import check_labels
 from xpcnn.data.download import Source, download
@@ -168,12 +168,19 @@ def cache_folder() -> Path:
 
     Windows: %LOCALAPPDATA%\xpcnn; macOS: ~/Library/Caches/xpcnn; elsewhere $XDG_CACHE_HOME/xpcnn,
     which is ~/.cache/xpcnn unless set.
+
+    Raises
+    ------
+    DatasetError
+        Where the user has no home folder.
     """
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "xpcnn"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "xpcnn"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xpcnn"
+    folder = user_folder()
+    if folder is None:
+        raise DatasetError(
+            "there is no home folder to keep data sets in; name a folder with data_dir or the environment variable "
+            "XPCNN_DATA"
+        )
+    return folder
 
 
 def _check_name(name: str) -> None:
@@ -183,7 +190,12 @@ def _check_name(name: str) -> None:
 
 def _folder(data_dir: Folder | None) -> Path:
     named = data_dir if data_dir is not None else os.environ.get("XPCNN_DATA")
-    return Path(named).expanduser() if named else cache_folder()
+    try:
+        return Path(named).expanduser() if named else cache_folder()
+    except RuntimeError as error:
+        raise DatasetError(
+            f"{named}: there is no home folder that ~ could stand for; name it in full"
+        ) from error
 
 
 def _find_idx(name: str, data_dir: Folder | None) -> list[Path]:

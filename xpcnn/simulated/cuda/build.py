@@ -1,9 +1,9 @@
 """Compiling: a shared library for each text, kept in the user's cache under a name made from all that went into it."""
 
+import atexit
 import hashlib
 import os
 import platform
-import secrets
 import shutil
 import subprocess
 import sys
@@ -11,6 +11,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from xpcnn.caches import Unsafe, private_folder, say, user_folder
 from xpcnn.errors import KernelError
 
 INCLUDE = Path(__file__).parent / "include"
@@ -46,17 +47,24 @@ def compiler() -> str | None:
     return next((found for name in named if name and (found := shutil.which(name))), None)
 
 
-def cache_folder() -> Path:
-    """Return where libraries are kept: $XPCNN_SIMULATED_CACHE, or "xpcnn/simulated" in the user's cache."""
+def cache_folder() -> Path | None:
+    """Return where libraries are to be kept: $XPCNN_SIMULATED_CACHE, or "simulated" in the user's cache, or nowhere."""
     if named := os.environ.get("XPCNN_SIMULATED_CACHE"):
         return Path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "xpcnn" / "simulated"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xpcnn" / "simulated"
+    user = user_folder()
+    return user and user / "simulated"
+
+
+def remark() -> str:
+    """Return why libraries are kept for this process only, or nothing if they are kept longer."""
+    return _folder(cache_folder())[1]
 
 
 def build(source: str) -> Path:
-    """Return the shared library of a C++ text, compiled now unless it was before.
+    """Return the shared library of a C++ text, compiled now unless it was before and is undamaged.
+
+    Its name ends in the SHA-256 of its content, which is checked before it is used: a library that was cut short
+    would end the process, and with it the word of what is wrong.
 
     Raises
     ------
@@ -66,22 +74,26 @@ def build(source: str) -> Path:
     if (reason := why_not()) or (command := compiler()) is None:
         raise KernelError(reason)
     flags = FLAGS + (SANITIZE if os.environ.get(ENVIRONMENT) else ())
-    library = _writable(cache_folder()) / f"{_key(source, command, flags)}.so"
-    if not library.exists():
-        text = library.with_suffix(f".{secrets.token_hex(4)}.cpp")
-        made = text.with_suffix(".so")
-        text.write_text(source, encoding="utf-8")
+    folder, key = _folder(cache_folder())[0], _key(source, command, flags)
+    for library in sorted(folder.glob(f"{key}-*.so")):
         try:
-            done = subprocess.run(
-                [command, *flags, f"-I{INCLUDE}", str(text), "-o", str(made)],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if done.returncode:
-                raise KernelError(f"the kernel does not compile: {done.stderr.strip()[:4000]}")
-            os.replace(made, library)  # in one step: another process may be doing the same
-        finally:
-            text.unlink(missing_ok=True)
-            made.unlink(missing_ok=True)
+            if _named(key, library) == library.name:
+                return library
+        except OSError:  # another process found the damage at the same time
+            continue
+        say(f"{library} is damaged, and is compiled again: its SHA-256 is not the one in its name")
+        library.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as own:
+        made = Path(own, "kernel.so")
+        done = subprocess.run(
+            # from standard input, as a file's name would be in the library: equal texts make equal bytes
+            [command, *flags, f"-I{INCLUDE}", "-x", "c++", "-", "-o", str(made)],
+            input=source, capture_output=True, text=True, encoding="utf-8", check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise KernelError(f"the kernel does not compile: {done.stderr.strip()[:4000]}")
+        library = folder / _named(key, made)
+        os.replace(made, library)  # in one step: another process may be doing the same
     return library
 
 
@@ -124,13 +136,25 @@ def _version(command: str) -> str:
     return f"{command} {done.stdout.partition(chr(10))[0]}"
 
 
+def _named(key: str, library: Path) -> str:
+    """Return the name of a library: from what went into it, and what came out."""
+    with open(library, "rb") as file:
+        return f"{key}-{hashlib.file_digest(file, 'sha256').hexdigest()}.so"
+
+
 @cache
-def _writable(folder: Path) -> Path:
-    """Return the folder, or a temporary one if it cannot be written to."""
+def _folder(wanted: Path | None) -> tuple[Path, str]:
+    """Return the folder and nothing, or one for this process and why, if it is not this user's own to write to."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    return Path(tempfile.mkdtemp(prefix="xpcnn-simulated-"))
+        if wanted is not None:
+            return private_folder(wanted), ""
+        why = "there is no home folder; set XPCNN_SIMULATED_CACHE"
+    except Unsafe as error:
+        why = str(error)
+    except OSError as error:
+        why = f"{wanted} cannot be written to ({error.strerror}); set XPCNN_SIMULATED_CACHE"
+    why = f"compiled CUDA kernels are kept for this process only: {why}"
+    say(why)
+    own = tempfile.mkdtemp(prefix="xpcnn-simulated-")
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    return Path(own), why
