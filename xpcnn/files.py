@@ -16,6 +16,37 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def reason(error: OSError) -> str:
+    """Return what went wrong in the system's words, where it has any.
+
+    >>> (
+    ...     reason(OSError(28, "No space left on device")),
+    ...     reason(OSError("half a write")),
+    ...     reason(TimeoutError()),
+    ... )
+    ('No space left on device', 'half a write', 'TimeoutError')
+    """
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an error of the system that names no file, as a full disk's, the name of this one.
+
+    >>> with naming("weights"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+        ...
+    OSError: [Errno 28] No space left on device: 'weights'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno or 0, reason(error), str(path)) from error
+        raise
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; it becomes `path` when the block ends.
@@ -40,13 +71,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        with open(target, "wb") as file:
+        with naming(target), open(target, "wb") as file:
             yield file
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with naming(target), open(temporary, "xb") as file:
             yield file
         if target.exists():
             shutil.copymode(target, temporary)
