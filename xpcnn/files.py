@@ -26,7 +26,8 @@ def reason(error: OSError) -> str:
     ... )
     ('No space left on device', 'half a write', 'TimeoutError')
     """
-    return error.strerror or " ".join(str(error).split()) or type(error).__name__
+    known = error.strerror or (os.strerror(error.errno) if error.errno else "")
+    return known or " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
@@ -77,11 +78,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with naming(target), open(temporary, "xb") as file:
-            yield file
-        if target.exists():
-            shutil.copymode(target, temporary)
-        move_into_place(temporary, target)
+        with naming(target):
+            with open(temporary, "xb") as file:
+                yield file
+            if target.exists():
+                shutil.copymode(target, temporary)
+            move_into_place(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -98,6 +100,20 @@ def move_into_place(temporary: Path, target: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def read_bounded(path: str | os.PathLike[str], most: int) -> bytes | None:
+    """Return what a file holds, or None if that is more than `most` bytes; pipes and devices have no end to rely on."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            return None
+        content = file.read(size + 1)
+        while len(content) > size and (more := file.read(1 << 20)):  # it grows, or has no size
+            content += more
+            if len(content) > most:
+                return None
+    return content if len(content) <= most else None
 
 
 def keep_former(*paths: str | os.PathLike[str]) -> None:

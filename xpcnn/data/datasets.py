@@ -243,7 +243,11 @@ def _check_source(
 
 
 def _from_idx(name: str, paths: list[Path]) -> Dataset:
-    return _dataset(name, [read_idx(path) for path in paths], [f"{name}: {path}" for path in paths])
+    arrays: list[NDArray[Any]] = []
+    for images, labels in (paths[:2], paths[2:]):
+        arrays.append(read_idx(images))
+        arrays.append(read_idx(labels, most=4096 + 8 * len(arrays[-1])))  # of any dtype, one for each image
+    return _dataset(name, arrays, [f"{name}: {path}" for path in paths])
 
 
 def _dataset(name: str, arrays: list[NDArray[Any]], who: list[str]) -> Dataset:

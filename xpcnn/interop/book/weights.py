@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xpcnn.backend import to_device, to_host
 from xpcnn.errors import CheckpointError
-from xpcnn.files import replacing
+from xpcnn.files import reason, replacing
 from xpcnn.interop.book.array_patterns import Damaged, NameRefused
 from xpcnn.interop.book.pickled import read
 from xpcnn.layers import Affine, Conv, Dropout, Layer
@@ -47,7 +47,7 @@ def read_params(file: File) -> Params:
             "save that, or copy the file again"
         ) from None
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error.strerror}); mend its permissions") from error
+        raise CheckpointError(f"{file}: cannot be read ({reason(error)}); mend its permissions") from error
     if not isinstance(params, dict) or not all(
         isinstance(name, str) and isinstance(array, np.ndarray) for name, array in params.items()
     ):
