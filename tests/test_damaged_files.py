@@ -5,6 +5,7 @@ The mutants of a reader's files come from a fixed seed. The book's params.pkl ha
 
 import contextlib
 import gzip
+import hashlib
 import importlib.util
 import io
 import json
@@ -303,6 +304,22 @@ def test_mutants_of_weights(tmp_path):
             load_weights(target, file)
         except CheckpointError:
             assert_as_it_was(target, before)
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F4", "none"])
+def test_a_dtype_that_numpy_lacks_is_refused(tmp_path, dtype):
+    size = 8 if dtype == "BF16" else 4
+    header = {
+        "a": {"dtype": dtype, "shape": [4], "data_offsets": [0, size]},
+        "__metadata__": {"checksum": "0" * 64},
+    }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    file = tmp_path / "weights.safetensors"
+    blank = len(text).to_bytes(8, "little") + text + bytes(size)
+    file.write_bytes(blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode()))
+    for act in (read_weights, unseal):
+        with pytest.raises(CheckpointError):
+            act(file)
 
 
 @pytest.fixture

@@ -78,11 +78,13 @@ def read_weights(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
         with safe_open(file, framework="numpy") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
     except (
+        AttributeError,
+        KeyError,
         SafetensorError,
         OSError,
         TypeError,
         ValueError,
-    ) as error:  # TypeError: a dtype that NumPy has not
+    ) as error:  # TypeError, AttributeError, KeyError: a dtype that NumPy has not
         raise CheckpointError(
             f"{file}: expected a safetensors file, but reading it failed ({error}); it is damaged or of another "
             "kind: train again, or copy it again"

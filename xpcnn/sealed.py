@@ -72,7 +72,7 @@ def unseal(file: str | PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str
         raise CheckpointError(f"{file}: its checksum does not fit its contents, so it is damaged; {_ANOTHER}")
     try:
         return load(content), metadata
-    except (SafetensorError, TypeError, ValueError, KeyError) as error:
+    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{file}: is no safetensors file ({error}); {_ANOTHER}") from error
 
 
