@@ -317,7 +317,9 @@ def test_a_dtype_that_numpy_lacks_is_refused(tmp_path, dtype):
     file = tmp_path / "weights.safetensors"
     blank = len(text).to_bytes(8, "little") + text + bytes(size)
     file.write_bytes(blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode()))
-    for act in (read_weights, unseal):
+    for act in (
+        (read_weights,) if dtype == "BF16" else (read_weights, unseal)
+    ):  # safetensors widens it, for one
         with pytest.raises(CheckpointError):
             act(file)
 
