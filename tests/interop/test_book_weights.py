@@ -252,8 +252,8 @@ def test_the_array_of_the_next_test_is_one_before_it_is_spoilt(file):
         b"\x80\x04\x8b\xff\xff\xff\xff.",
         b"T\xff\xff\xff\xff.",
         b"I" + b"9" * 10_000 + b"\n.",
-        b"}" * 210_000 + b".",
-        b"(" * 210_000 + b".",
+        b"}" * 1_000_000 + b".",
+        b"(" * 1_000_000 + b".",
         b"]\x94h\x00a.",  # a list of itself
         b"}\x94\x8c\x01ah\x00s.",
         b"\x80\x05}\x97.",  # a buffer from elsewhere
