@@ -84,6 +84,7 @@ def _simulated() -> Backend:
     remark, substitutes = "", {}
     try:
         substitutes = kernels.load("simulated")
+        remark = kernels.remark("simulated")
     except KernelError as error:  # no compiler: the arrays are as strict without kernels
         remark = f"it runs the reference ops: {error}"
         print(f"xpcnn: backend simulated: {remark}", file=sys.stderr)

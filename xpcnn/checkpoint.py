@@ -77,11 +77,13 @@ def read_weights(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict
         with safe_open(file, framework="numpy") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
     except (
+        AttributeError,
+        KeyError,
         SafetensorError,
         OSError,
         TypeError,
         ValueError,
-    ) as error:  # TypeError: a dtype that NumPy has not
+    ) as error:  # TypeError, AttributeError, KeyError: a dtype that NumPy has not
         raise CheckpointError(
             f"{file}: expected a safetensors file, but reading it failed ({error}); it is damaged or of another "
             "kind: train again, or copy it again"
@@ -155,7 +157,8 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
     """
     arrays, metadata = _read_checkpoint(file)
     _check_network(file, metadata["network"].splitlines(), repr(model).splitlines())
-    settings, places = json.loads(metadata["optimizer"]), _places(model, optimizer)
+    keys, settings, where = _parts(file, arrays, metadata, model)
+    places = _places(model, optimizer)
     steps, lr = settings.pop("steps"), settings.pop("lr")
     own = json.loads(_json(_settings(optimizer)))
     wrong = [f"optimizer's {name} is {value}, yours {own.get(name)}"
@@ -169,7 +172,6 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise CheckpointError(f"{file}: {shown}; build model and optimizer as its read_config() tells")
 
-    where = json.loads(metadata["position"])
     position = Position(generator(where["generator"]))
     position.epoch, position.step = where["epoch"], where["step"]
     position.images, position.start = where["images"], where["start"]
@@ -177,7 +179,7 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
     for name, array in arrays.items():
         places[name][...] = to_device(array)
     for name, layer in _dropouts(model).items():
-        layer.key = json.loads(metadata["keys"])[name]
+        layer.key = keys[name]
     optimizer.steps, optimizer.lr = steps, lr
     return position
 
@@ -191,7 +193,12 @@ def read_config(file: str | PathLike[str]) -> dict[str, Any]:
         If the file is missing, damaged or from another version.
     """
     _, metadata = _read_checkpoint(file)
-    config: dict[str, Any] = json.loads(metadata["config"])
+    try:
+        config = json.loads(metadata["config"])
+        if not isinstance(config, dict):
+            raise TypeError("its configuration is no dictionary")
+    except _ODD as error:
+        raise _odd(file, error) from error
     return config
 
 
@@ -201,12 +208,53 @@ def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], 
         raise CheckpointError(
             f"{file}: expected a checkpoint, got a {metadata.get('kind')!r}; pass another file"
         )
-    if metadata["xpcnn"] != __version__:
+    if (version := metadata.get("xpcnn")) != __version__:
         raise CheckpointError(
-            f"{file}: is from xpcnn {metadata['xpcnn']}, this is {__version__}, and two versions need not agree to the "
-            f"bit; resume with: pip install xpcnn=={metadata['xpcnn']}"
+            f"{file}: is from xpcnn {version}, this is {__version__}, and two versions need not agree to the bit; "
+            f"resume with: pip install xpcnn=={version}"
         )
+    if lacking := ", ".join(sorted({"config", "keys", "network", "optimizer", "position"} - metadata.keys())):
+        raise _odd(file, KeyError(lacking))
     return arrays, metadata
+
+
+_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading another structure than the one expected may raise."""
+
+
+def _odd(file: str | PathLike[str], error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{file}: is whole, and holds other things than xpcnn {__version__} writes ({type(error).__name__}: "
+        f"{str(error)[:100]}); go on with the program that wrote it, or start the run anew"
+    )
+
+
+def _parts(
+    file: str | PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], model: Layer
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the keys of dropouts, the optimizer's settings and the position, if they are what they should be."""
+    try:
+        keys, settings, where = (json.loads(metadata[name]) for name in ("keys", "optimizer", "position"))
+        numbers = [settings["steps"], *(where[name] for name in ("epoch", "step", "images"))]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError(f"steps, epoch, step and images are {numbers}")
+        if isinstance(settings["lr"], bool) or not isinstance(settings["lr"], (int, float)):
+            raise TypeError(f"the learning rate is {settings['lr']!r}")
+        if keys.keys() != _dropouts(model).keys() or not all(type(key) is int for key in keys.values()):
+            raise ValueError("its dropouts are others")
+        losses = arrays["losses"]
+        if losses.ndim != 1 or losses.dtype.kind != "f" or len(losses) < where["step"]:
+            raise ValueError(f"its losses are {losses.dtype} {losses.shape} after {where['step']} steps")
+        for state in (where["generator"], where["start"]):
+            if state is None and state is not where["generator"]:
+                continue  # before the epoch's shuffle
+            if json.loads(_json(generator(state).bit_generator.state)) != state:
+                raise ValueError("its random generator has another state than any")
+    except _ODD as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise _odd(file, error) from error
+    return keys, settings, where
 
 
 def _check_network(file: str | PathLike[str], saved: list[str], ours: list[str]) -> None:

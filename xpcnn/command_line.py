@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from xpcnn.errors import XpcnnError
+from xpcnn.files import reason
 
 FAILED, INTERRUPTED = 1, 130
 """Exit codes; 130 is what a shell reports for a program that Ctrl-C ended. argparse's own is 2."""
@@ -35,9 +36,13 @@ def run(main: Callable[[], int]) -> NoReturn:
     except XpcnnError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
-        sys.exit(
-            f"{name}: {error.filename}: {error.strerror}; make room or give permission there, or name another place"
-        )
+        where = "" if error.filename is None else f"{error.filename}: "
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is what is full; Python would try once more, and complain, at the end
+            where = "standard output: "
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"{name}: {where}{reason(error)}; make room or give permission there, or name another place")
 
 
 def whole(least: int) -> Callable[[str], int]:

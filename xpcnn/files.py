@@ -16,6 +16,38 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def reason(error: OSError) -> str:
+    """Return what went wrong in the system's words, where it has any.
+
+    >>> (
+    ...     reason(OSError(28, "No space left on device")),
+    ...     reason(OSError("half a write")),
+    ...     reason(TimeoutError()),
+    ... )
+    ('No space left on device', 'half a write', 'TimeoutError')
+    """
+    known = error.strerror or (os.strerror(error.errno) if error.errno else "")
+    return known or " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an error of the system that names no file, as a full disk's, the name of this one.
+
+    >>> with naming("weights"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+        ...
+    OSError: [Errno 28] No space left on device: 'weights'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno or 0, reason(error), str(path)) from error
+        raise
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; it becomes `path` when the block ends.
@@ -40,17 +72,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        with open(target, "wb") as file:
+        with naming(target), open(target, "wb") as file:
             yield file
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            yield file
-        if target.exists():
-            shutil.copymode(target, temporary)
-        move_into_place(temporary, target)
+        with naming(target):
+            with open(temporary, "xb") as file:
+                yield file
+            if target.exists():
+                shutil.copymode(target, temporary)
+            move_into_place(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -67,6 +100,20 @@ def move_into_place(temporary: Path, target: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def read_bounded(path: str | os.PathLike[str], most: int) -> bytes | None:
+    """Return what a file holds, or None if that is more than `most` bytes; pipes and devices have no end to rely on."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            return None
+        content = file.read(size + 1)
+        while len(content) > size and (more := file.read(1 << 20)):  # it grows, or has no size
+            content += more
+            if len(content) > most:
+                return None
+    return content if len(content) <= most else None
 
 
 def keep_former(*paths: str | os.PathLike[str]) -> None:

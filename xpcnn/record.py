@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from xpcnn.checkpoint import save_checkpoint, save_weights
-from xpcnn.files import keep_former, remove_unfinished, replacing
+from xpcnn.errors import CheckpointError
+from xpcnn.files import keep_former, naming, read_bounded, remove_unfinished, replacing
 from xpcnn.layers import Layer
 from xpcnn.optimizers import Optimizer
 from xpcnn.position import Position
 
 CHECKPOINT = "checkpoint.safetensors"
+
+LARGEST_METRICS = 2**26
+"""Bytes of metrics, of which a line, an epoch, takes 200."""
 
 
 class Record:
@@ -73,7 +77,7 @@ class Record:
         for path in self.metrics:
             if any(former["epoch"] == line["epoch"] for former in _lines(path)):
                 continue
-            with open(path, "a", encoding="utf-8") as file:
+            with naming(path), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     def save(self, model: Layer, steps: int) -> Path:
@@ -102,4 +106,23 @@ def _cut(path: Path, epoch: int) -> None:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a file of metrics; a last one that a killed process did not finish is none."""
-    return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    content = read_bounded(path, LARGEST_METRICS)
+    if content is None:
+        raise CheckpointError(
+            f"{path}: has more than {LARGEST_METRICS:,} bytes, as no metrics have; {_REPAIR}"
+        )
+    lines = []
+    for number, text in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            line = json.loads(text)
+            if not isinstance(line, dict) or type(line.get("epoch")) is not int:
+                raise ValueError("it names no epoch")
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(
+                f"{path}: line {number} is no line of metrics ({str(error)[:100]}); {_REPAIR}"
+            ) from None
+        lines.append(line)
+    return lines
+
+
+_REPAIR = "remove what is damaged, or name another file with --metrics or another folder with --output"

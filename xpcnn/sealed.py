@@ -13,6 +13,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from xpcnn.errors import CheckpointError
+from xpcnn.files import reason
+
+LONGEST_HEADER = 2**24
+"""Bytes of names, shapes and metadata: ten thousand times what ours take."""
 
 BLANK = "0" * 64
 """What stands in the checksum's place while it is computed."""
@@ -53,7 +57,7 @@ def unseal(file: str | PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str
     try:
         content = Path(file).read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error.strerror}); mend its permissions") from error
+        raise CheckpointError(f"{file}: cannot be read ({reason(error)}); mend its permissions") from error
     if not content:
         raise CheckpointError(f"{file}: the file is empty; {_ANOTHER}")
     metadata = _metadata(file, content)
@@ -68,7 +72,7 @@ def unseal(file: str | PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str
         raise CheckpointError(f"{file}: its checksum does not fit its contents, so it is damaged; {_ANOTHER}")
     try:
         return load(content), metadata
-    except (SafetensorError, TypeError, ValueError, KeyError) as error:
+    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{file}: is no safetensors file ({error}); {_ANOTHER}") from error
 
 
@@ -78,6 +82,8 @@ _ANOTHER = "copy it again, take another checkpoint, or start the run anew"
 def _metadata(file: str | PathLike[str], content: bytes) -> dict[str, str]:
     end = 8 + int.from_bytes(content[:8], "little")
     try:
+        if end > LONGEST_HEADER and len(content) >= end:  # as text it would take many times its bytes
+            raise ValueError(end)
         if len(content) < max(end, 10):
             raise EOFError(end)
         header = json.loads(content[8:end])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xpcnn import caches
 from xpcnn.data import (
     Dataset,
     Split,
@@ -337,6 +338,49 @@ def test_files_put_there_by_hand_repair_a_failed_download(tmp_path, mirror, make
     folder = re.search("by hand into (.*):\n", str(caught.value))[1]
     put(Path(folder), gz(files))
     assert_holds(fashion_mnist(tmp_path, source=source, quiet=True), arrays)
+
+
+@pytest.mark.parametrize("where", ["data_dir", "cache"])
+def test_what_was_downloaded_is_checked_whenever_it_is_read(tmp_path, mirror, make_source, where):
+    files, arrays = idx_files()
+    only = mirror(gz(files))
+    source = make_source("fashion-mnist", only.files, only)
+    data_dir = tmp_path if where == "data_dir" else None
+    folder = (tmp_path if data_dir else cache_folder()) / "fashion-mnist"
+    fashion_mnist(data_dir, source=source, quiet=True)
+    other = gz(idx_files(seed=1)[0])  # whole, and of the same format
+    for name, content in other.items():
+        (folder / name).write_bytes(content)
+        with pytest.raises(
+            DatasetError, match=rf"{name}: expected the file that fashion-mnist publishes.*delete it"
+        ):
+            fashion_mnist(data_dir, source=source, quiet=True)
+        (folder / name).unlink()
+        assert_holds(fashion_mnist(data_dir, source=source, quiet=True), arrays)  # fetched again
+    assert len(only.asked) == 8
+
+
+def test_an_archive_is_checked_whenever_it_is_read(tmp_path, mirror, make_source):
+    files, arrays = cifar_files()
+    only = mirror({"cifar-10-binary.tar.gz": tar_gz(files)})
+    source = make_source("cifar10", only.files, only)
+    assert_holds(cifar10(tmp_path, source=source, quiet=True), arrays)
+    (tmp_path / "cifar10" / "cifar-10-binary.tar.gz").write_bytes(tar_gz(cifar_files(seed=1)[0]))
+    with pytest.raises(DatasetError, match="expected the file that cifar10 publishes"):
+        cifar10(tmp_path, source=source, quiet=True)
+
+
+def test_data_of_ones_own_in_a_named_folder_is_read_and_said(tmp_path, monkeypatch, capsys, make_source):
+    """Nobody's hash is known for it; but one file of the published length among them is a damaged set."""
+    files, arrays = idx_files()
+    put(tmp_path, files, gzip.compress, ".gz")
+    monkeypatch.setattr(caches, "_said", set())
+    assert_holds(fashion_mnist(tmp_path), arrays)
+    assert "read as data of your own" in capsys.readouterr().err
+    published = gz(files) | {"train-labels-idx1-ubyte.gz": gzip.compress(idx(np.zeros(7, np.uint8)), mtime=1)}
+    monkeypatch.setattr(datasets, "FASHION_MNIST", make_source("fashion-mnist", published))
+    with pytest.raises(DatasetError, match=r"train-labels-idx1-ubyte\.gz: expected the file"):
+        fashion_mnist(tmp_path)
 
 
 # ---------------------------------------------------------------- names

@@ -35,10 +35,21 @@ def test_all_files_arrive_and_nothing_else(tmp_path, mirror, make_source):
 
 def test_what_is_there_is_not_asked_for(tmp_path, mirror, make_source):
     only = mirror({"a.bin": CONTENT, "b.bin": b"b"})
-    (tmp_path / "a.bin").write_bytes(b"there already")
+    (tmp_path / "a.bin").write_bytes(CONTENT)
     fetch(make_source("test", only.files, only), tmp_path)
     assert only.asked == [("b.bin", None)]
-    assert (tmp_path / "a.bin").read_bytes() == b"there already"
+
+
+@pytest.mark.parametrize("there", [b"there already", CONTENT[:-1] + b"?", b""], ids=len)
+def test_what_is_there_is_checked_and_neither_trusted_nor_lost(tmp_path, mirror, make_source, there):
+    only = mirror(FILES)
+    (tmp_path / "a.bin").write_bytes(there)
+    with pytest.raises(
+        DatasetError, match=r"a\.bin: expected the file that test publishes, got .*; delete it"
+    ):
+        fetch(make_source("test", FILES, only), tmp_path)
+    assert only.asked == []
+    assert (tmp_path / "a.bin").read_bytes() == there
 
 
 @pytest.mark.parametrize("lengths", [True, False])

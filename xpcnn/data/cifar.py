@@ -7,13 +7,14 @@ code that their author likes; it is not read here.
 
 import gzip
 import tarfile
-import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpcnn.errors import DatasetError
+from xpcnn.files import read_bounded, reason
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
@@ -21,29 +22,37 @@ TEST = ("test_batch.bin",)
 IMAGE_SHAPE = (3, 32, 32)
 CHUNK = 1 << 20  # bytes
 RECORD = 1 + 3 * 32 * 32  # bytes
+PART = 10_000 * RECORD  # bytes of one of the six files
+LARGEST = 6 * PART + (1 << 20)  # bytes of the archive, unpacked
 
 
 def read_archive(path: Path) -> dict[str, bytes]:
     """Read the six files out of the archive, in memory: no path inside it can reach the disk.
 
+    No more is unpacked than six files of 10,000 images and a little text take.
+
     Raises
     ------
     DatasetError
-        Where the archive is truncated, corrupted, or lacks one of them.
+        Where the archive is truncated, corrupted, too large, or lacks one of them as a plain file.
     """
     contents: dict[str, bytes] = {}
     try:
-        with gzip.open(path) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
-            for member in archive:
-                name = member.name.rpartition("/")[2]
-                stream = archive.extractfile(member) if name in TRAIN + TEST else None
-                if stream is not None:
-                    contents[name] = stream.read()
+        with gzip.open(path) as packed:
+            plain: Any = _Bounded(packed)
+            with tarfile.open(fileobj=plain, mode="r|") as archive:
+                for member in archive:
+                    name = member.name.rpartition("/")[2]
+                    if name in TRAIN + TEST:
+                        contents[name] = _plain_file(archive, member)
             while plain.read(CHUNK):  # gzip's checksum stands at the end, behind the archive's own
                 pass
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+    except _Unfit as error:
+        raise DatasetError(f"{path}: {error}; take the publisher's archive") from None
+    except Exception as error:  # tarfile has no list of what it raises
+        said = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
-            f"{path}: expected a whole .tar.gz, got a truncated or corrupted one ({error}); "
+            f"{path}: expected a whole .tar.gz, got a truncated or corrupted one ({said:.200}); "
             "delete it and fetch it again"
         ) from error
     missing = [name for name in TRAIN + TEST if name not in contents]
@@ -55,12 +64,50 @@ def read_archive(path: Path) -> dict[str, bytes]:
     return contents
 
 
+class _Unfit(Exception):
+    """An archive that is whole, and none of ours; the message says why."""
+
+
+class _Bounded:
+    """A stream that ends in an error where it is longer than the archive can be."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self.stream, self.left = stream, LARGEST
+
+    def read(self, size: int) -> bytes:
+        content = self.stream.read(min(size, self.left + 1))
+        self.left -= len(content)
+        if self.left < 0:
+            raise _Unfit(f"unpacks to more than {LARGEST:,} bytes, which six files of 10,000 images do not")
+        return content
+
+
+def _plain_file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Return what a member holds, if it is a file and no link to one."""
+    if not member.isreg() or member.issparse():
+        raise _Unfit(f"{member.name} is no plain file in it but a link or the like")
+    if member.size > PART:
+        raise _Unfit(f"{member.name} has {member.size:,} bytes, which 10,000 images do not")
+    stream = archive.extractfile(member)
+    return stream.read() if stream else b""
+
+
 def read_folder(folder: Path) -> dict[str, bytes]:
     """Read the six files out of the unpacked archive."""
-    try:
-        return {name: (folder / name).read_bytes() for name in TRAIN + TEST}
-    except OSError as error:
-        raise DatasetError(f"{folder}: cannot be read ({error}); check names and permissions") from error
+    contents = {}
+    for name in TRAIN + TEST:
+        try:
+            content = read_bounded(folder / name, PART)
+        except OSError as error:
+            raise DatasetError(
+                f"{folder}: cannot be read ({reason(error)}); check names and permissions"
+            ) from error
+        if content is None:
+            raise DatasetError(
+                f"{folder / name}: has more than {PART:,} bytes, those of 10,000 images; fetch it again"
+            )
+        contents[name] = content
+    return contents
 
 
 def parse_records(contents: list[bytes], names: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

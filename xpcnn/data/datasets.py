@@ -10,7 +10,6 @@ subfolder (mnist, fashion-mnist, cifar10) or in the folder itself.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xpcnn.caches import say, user_folder
 from xpcnn.data import cifar
 from xpcnn.data.batches import check_labels
-from xpcnn.data.download import Source, download
+from xpcnn.data.download import Source, check_published, download
 from xpcnn.data.embedded import read_embedded
 from xpcnn.data.idx import read_idx
 from xpcnn.data.sources import CIFAR10, FASHION_MNIST
@@ -87,12 +87,15 @@ def mnist(data_dir: Folder | None = None) -> Dataset:
 
 
 def fashion_mnist(
-    data_dir: Folder | None = None, *, source: Source = FASHION_MNIST, quiet: bool = False
+    data_dir: Folder | None = None, *, source: Source | None = None, quiet: bool = False
 ) -> Dataset:
     """Return Fashion-MNIST: 60,000 and 10,000 articles of clothing, (N, 1, 28, 28).
 
     Read from the folder `data_dir`, else XPCNN_DATA, else the user's cache (see `cache_folder`); what
     is not there is downloaded into its subfolder fashion-mnist (30 MB). quiet hides the progress bar.
+
+    Files that were published are checked by size and SHA-256 whenever they are read. A folder that you name may hold
+    data of your own in the same format, which is reported on stderr; with a `source` of your own it may not.
 
     Raises
     ------
@@ -106,17 +109,18 @@ def fashion_mnist(
     """
     paths = _find_idx("fashion-mnist", data_dir)
     if not paths:
-        download(source, _folder(data_dir) / "fashion-mnist", quiet=quiet)
+        download(source or FASHION_MNIST, _folder(data_dir) / "fashion-mnist", quiet=quiet)
         paths = _find_idx("fashion-mnist", data_dir)
+    _check_source(source, FASHION_MNIST, paths, data_dir)
     return _from_idx("fashion-mnist", paths)
 
 
-def cifar10(data_dir: Folder | None = None, *, source: Source = CIFAR10, quiet: bool = False) -> Dataset:
+def cifar10(data_dir: Folder | None = None, *, source: Source | None = None, quiet: bool = False) -> Dataset:
     """Return CIFAR-10: 50,000 and 10,000 small photographs, (N, 3, 32, 32).
 
     Read from the folder `data_dir`, else XPCNN_DATA, else the user's cache (see `cache_folder`), as
     cifar-10-binary.tar.gz or unpacked; what is not there is downloaded into its subfolder cifar10
-    (170 MB). quiet hides the progress bar.
+    (170 MB). quiet hides the progress bar. The archive is checked as in `fashion_mnist`.
 
     Raises
     ------
@@ -129,7 +133,8 @@ def cifar10(data_dir: Folder | None = None, *, source: Source = CIFAR10, quiet: 
     """
     path = _find_cifar(data_dir)
     if path is None:
-        (path,) = download(source, _folder(data_dir) / "cifar10", quiet=quiet)
+        (path,) = download(source or CIFAR10, _folder(data_dir) / "cifar10", quiet=quiet)
+    _check_source(source, CIFAR10, [path], data_dir)
     contents = cifar.read_folder(path) if path.is_dir() else cifar.read_archive(path)
     splits = []
     for part in (cifar.TRAIN, cifar.TEST):
@@ -168,12 +173,19 @@ def cache_folder() -> Path:
 
     Windows: %LOCALAPPDATA%\xpcnn; macOS: ~/Library/Caches/xpcnn; elsewhere $XDG_CACHE_HOME/xpcnn,
     which is ~/.cache/xpcnn unless set.
+
+    Raises
+    ------
+    DatasetError
+        Where the user has no home folder.
     """
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "xpcnn"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "xpcnn"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xpcnn"
+    folder = user_folder()
+    if folder is None:
+        raise DatasetError(
+            "there is no home folder to keep data sets in; name a folder with data_dir or the environment variable "
+            "XPCNN_DATA"
+        )
+    return folder
 
 
 def _check_name(name: str) -> None:
@@ -183,7 +195,12 @@ def _check_name(name: str) -> None:
 
 def _folder(data_dir: Folder | None) -> Path:
     named = data_dir if data_dir is not None else os.environ.get("XPCNN_DATA")
-    return Path(named).expanduser() if named else cache_folder()
+    try:
+        return Path(named).expanduser() if named else cache_folder()
+    except RuntimeError as error:
+        raise DatasetError(
+            f"{named}: there is no home folder that ~ could stand for; name it in full"
+        ) from error
 
 
 def _find_idx(name: str, data_dir: Folder | None) -> list[Path]:
@@ -206,8 +223,31 @@ def _find_cifar(data_dir: Folder | None) -> Path | None:
     return None
 
 
+def _check_source(
+    source: Source | None, published: Source, paths: list[Path], data_dir: Folder | None
+) -> None:
+    """Hold files against what their names promise, unless a folder that the user named holds data of another kind.
+
+    It does if none of its files is the published one, nor as long: a mixture is damage.
+    """
+    ours = data_dir is None and not os.environ.get("XPCNN_DATA")
+    known = {file.name: file for file in published.files}
+    named = [path for path in paths if path.name in known]
+    if source or ours:
+        check_published(source or published, paths)
+    elif named and all(path.stat().st_size != known[path.name].size for path in named):
+        say(f"{published.name}: {named[0].parent} holds files of other sizes than those that were published, and is "
+            "read as data of your own")  # fmt: skip
+    else:
+        check_published(published, paths)
+
+
 def _from_idx(name: str, paths: list[Path]) -> Dataset:
-    return _dataset(name, [read_idx(path) for path in paths], [f"{name}: {path}" for path in paths])
+    arrays: list[NDArray[Any]] = []
+    for images, labels in (paths[:2], paths[2:]):
+        arrays.append(read_idx(images))
+        arrays.append(read_idx(labels, most=4096 + 8 * len(arrays[-1])))  # of any dtype, one for each image
+    return _dataset(name, arrays, [f"{name}: {path}" for path in paths])
 
 
 def _dataset(name: str, arrays: list[NDArray[Any]], who: list[str]) -> Dataset:

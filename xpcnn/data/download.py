@@ -1,25 +1,31 @@
 """Fetching a file whose SHA-256 is known from whichever mirror still answers.
 
-Bytes gather in NAME.part, which survives a broken transfer and is resumed, by the next attempt or
-the next mirror; the file takes its name only when its checksum is right.
+Bytes gather in a file of this process's own (`part`), which is resumed by the next attempt or the next mirror and, as
+NAME.part, by the next call. The file takes its name only when its checksum is right, and the checksum is computed
+again when it is used.
 """
 
 import hashlib
 import http.client
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from xpcnn.data.deadline import Deadline
+from xpcnn.data.part import Part
 from xpcnn.errors import DatasetError
-from xpcnn.files import move_into_place
+from xpcnn.files import reason
 
 CHUNK = 1 << 16  # bytes
 ATTEMPTS = 3  # a mirror
 TIMEOUT = 30.0  # seconds without a byte
+SLOWEST = 20_000  # bytes a second: a mirror that is slower over all is given up
+PATIENCE = 300.0  # seconds on top, for small files and slow beginnings
 
 
 @dataclass(frozen=True)
@@ -48,45 +54,81 @@ class _Broken(Exception):
     """A transfer that stopped or spoilt; the same mirror may do better at another attempt."""
 
 
-def download(source: Source, folder: Path, *, quiet: bool = False, timeout: float = TIMEOUT) -> list[Path]:
-    """Fetch those files of `source` that `folder` lacks; return the paths of all of them.
+def download(
+    source: Source, folder: Path, *, quiet: bool = False, timeout: float = TIMEOUT, limit: float | None = None
+) -> list[Path]:
+    """Fetch those files of `source` that `folder` lacks; return the paths of all of them, checked.
 
-    quiet hides the progress bar; timeout is in seconds without a byte.
+    quiet hides the progress bar; timeout is in seconds without a byte; limit is in seconds for one file from one
+    mirror, PATIENCE and what SLOWEST bytes a second take unless given. Several processes may do so at once.
 
     Raises
     ------
     DatasetError
-        When no mirror gives a file; it lists what each of them answered and how to fetch the file by
-        hand.
+        When no mirror gives a file: it lists what each of them answered and how to fetch the file by
+        hand. When a file that is there is not the one that the source publishes.
     """
     paths = []
     for file in source.files:
         target = folder / file.name
-        if not target.is_file():
+        if target.is_file():
+            check_published(source, [target])
+        else:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                _from_any_mirror(source, file, target, quiet, timeout)
+                seconds = PATIENCE + file.size / SLOWEST if limit is None else limit
+                _from_any_mirror(source, file, target, quiet, timeout, seconds)
             except OSError as error:  # the disk's; the network's are caught where they arise
                 raise DatasetError(
-                    f"{source.name}: cannot write {target} ({error}); make room, or name another folder "
+                    f"{source.name}: cannot write {target} ({reason(error)}); make room, or name another folder "
                     "with data_dir or the environment variable XPCNN_DATA"
                 ) from error
         paths.append(target)
     return paths
 
 
-def _from_any_mirror(source: Source, file: RemoteFile, target: Path, quiet: bool, timeout: float) -> None:
-    part = target.with_name(target.name + ".part")
+def check_published(source: Source, paths: Iterable[Path]) -> None:
+    """Raise a DatasetError unless each file that has a name of the source's has its size and SHA-256 too."""
+    for path in paths:
+        if what := unlike_published(source, path):
+            raise DatasetError(
+                f"{path}: expected the file that {source.name} publishes, got one of {what}: it is damaged or "
+                "another; delete it or put it elsewhere, and it is fetched again"
+            )
+
+
+def unlike_published(source: Source, path: Path) -> str:
+    """Return in what a file differs from the one of its name that the source publishes; nothing if it does not."""
+    for file in source.files:
+        if file.name == path.name:
+            try:
+                if (size := path.stat().st_size) != file.size:
+                    return f"{size:,} bytes in place of {file.size:,}"
+                with open(path, "rb") as handle:
+                    came = hashlib.file_digest(handle, "sha256").hexdigest()
+            except OSError as error:
+                raise DatasetError(
+                    f"{path}: cannot be read ({reason(error)}); check its permissions"
+                ) from error
+            return "" if came == file.sha256 else f"SHA-256 {came} in place of {file.sha256}"
+    return ""
+
+
+def _from_any_mirror(
+    source: Source, file: RemoteFile, target: Path, quiet: bool, timeout: float, limit: float
+) -> None:
     answers = []
-    for mirror in source.mirrors:
-        url = f"{mirror}/{file.name}"
-        try:
-            _from_mirror(url, file, part, quiet, timeout)
-        except _Refused as refusal:
-            answers.append(f"  {url}: {refusal}")
-        else:
-            move_into_place(part, target)
-            return
+    with Part(target) as part:
+        for mirror in source.mirrors:
+            url = f"{mirror}/{file.name}"
+            try:
+                with Deadline(limit) as deadline:
+                    _from_mirror(url, file, part, quiet, timeout, deadline)
+            except _Refused as refusal:
+                answers.append(f"  {url}: {refusal}")
+            else:
+                part.finish()
+                return
     raise DatasetError(
         f"{source.name}: expected {file.name} ({file.size} bytes) from one of {len(answers)} mirrors, got\n"
         + "\n".join(answers)
@@ -95,49 +137,61 @@ def _from_any_mirror(source: Source, file: RemoteFile, target: Path, quiet: bool
     )
 
 
-def _from_mirror(url: str, file: RemoteFile, part: Path, quiet: bool, timeout: float) -> None:
+def _from_mirror(
+    url: str, file: RemoteFile, part: Part, quiet: bool, timeout: float, deadline: Deadline
+) -> None:
     """Complete `part` from one mirror and check it; a broken transfer is resumed a few times."""
     answer: Exception | None = None
     for _ in range(ATTEMPTS):
         try:
-            resumed = _transfer(url, file, part, quiet, timeout)
+            resumed = _transfer(url, file, part, quiet, timeout, deadline)
         except _Broken as error:
+            if deadline.passed:
+                raise _Refused(
+                    f"too slow: {part.size} of {file.size} bytes in {deadline.seconds:.0f} seconds"
+                ) from error
             answer = error
             continue
-        came = _sha256(part)
+        came = part.sha256()
         if came == file.sha256:
             return
-        part.unlink()
+        part.restart()
         answer = _Refused(f"wrong content, SHA-256 {came} in place of {file.sha256}")
         if not resumed:  # all of it was this mirror's
             break
     raise _Refused(str(answer))
 
 
-def _transfer(url: str, file: RemoteFile, part: Path, quiet: bool, timeout: float) -> bool:
+def _transfer(
+    url: str, file: RemoteFile, part: Part, quiet: bool, timeout: float, deadline: Deadline
+) -> bool:
     """Append to `part` what it lacks; return whether some of it was there before."""
-    start = part.stat().st_size if part.exists() else 0
+    start = part.size
     if start == file.size:
         return True
     if start > file.size:
-        part.unlink()
+        part.restart()
         start = 0
     # identity: a Content-Encoding would change the bytes that are counted and summed
     headers = {"User-Agent": "xpcnn", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
+        response = deadline.open(urllib.request.Request(url, headers=headers), timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and start:  # it has fewer bytes than we do: ask for the whole
-            part.unlink()
+            part.restart()
             raise _Broken(f"HTTP 416 {error.reason}") from error
-        raise _Refused(f"HTTP {error.code} {error.reason}") from error
+        raise _Refused(f"HTTP {error.code} {' '.join(str(error.reason).split())}") from error
     except urllib.error.URLError as error:
+        if deadline.passed:
+            raise _Broken("no answer in time") from error
         raise _Refused(f"no connection ({error.reason})") from error
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(f"no answer ({_words(error)})") from error
+    except ValueError as error:  # an address that is none, which a redirection gave
+        raise _Refused(f"an address that is none ({_words(error)})") from error
     with response:
         start = _agreed_start(response, start, file)
         received = _append(response, start, file, part, quiet)
@@ -160,7 +214,7 @@ def _agreed_start(response: Any, asked: int, file: RemoteFile) -> int:
     return start
 
 
-def _append(response: Any, start: int, file: RemoteFile, part: Path, quiet: bool) -> int:
+def _append(response: Any, start: int, file: RemoteFile, part: Part, quiet: bool) -> int:
     """Write the answer into `part` from byte `start` on; return the bytes that `part` then has."""
     received = start
     progress = tqdm(
@@ -172,23 +226,20 @@ def _append(response: Any, start: int, file: RemoteFile, part: Path, quiet: bool
         unit_divisor=1024,
         disable=quiet,
     )
-    with progress, open(part, "ab" if start else "wb") as handle:
+    with progress:
+        if not start:
+            part.restart()
         while received <= file.size:
             try:
-                chunk = response.read(CHUNK)
-            except (OSError, http.client.HTTPException) as error:
+                chunk = response.read1(CHUNK)  # what has come: read() would wait for all of it
+            except (OSError, http.client.HTTPException, ValueError) as error:
                 raise _Broken(f"broke off after {received} of {file.size} bytes ({_words(error)})") from error
             if not chunk:
                 break
-            handle.write(chunk)
+            part.append(chunk)
             received += len(chunk)
             progress.update(len(chunk))
     return received
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _words(error: Exception) -> str:

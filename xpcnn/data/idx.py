@@ -4,6 +4,7 @@ Everything is big-endian. Source: LeCun, Cortes, Burges, "The MNIST database of 
 """
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -15,41 +16,100 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcnn.errors import DatasetError
+from xpcnn.files import read_bounded, reason
 
 # the third byte of the file -> the type of its values
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(path: Path) -> NDArray[Any]:
+LARGEST = 2**30
+"""Bytes of a file, plain or unpacked: 1.3 million images of 28 x 28, where MNIST has 60,000."""
+
+MOST_AXES = 32
+PIECE = 1 << 20  # bytes
+LONGEST_HEADER = 4 + 4 * 255
+XZ_MEMORY = 2**28
+"""Bytes that unpacking may take on top of the result: four times what ``xz -9`` asks for."""
+
+
+def read_idx(path: Path, most: int = LARGEST) -> NDArray[Any]:
     """Read an IDX file, plain or compressed with gzip or xz, into an array of native byte order.
+
+    Its header says how many bytes follow, and no more than these are unpacked; nor is a file of more than `most`.
 
     Raises
     ------
     DatasetError
-        Where the file cannot be read, is truncated, corrupted or something else.
+        Where the file cannot be read, is truncated, corrupted, too large or something else.
     """
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, most)
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); check its name and permissions") from error
-    return parse_idx(decompress(content, str(path)), str(path))
+        raise DatasetError(
+            f"{path}: cannot be read ({reason(error)}); check its name and permissions"
+        ) from error
+    name = str(path)
+    if content is None:
+        raise DatasetError(
+            f"{name}: expected an IDX file of up to {most:,} bytes, got a longer one; split it"
+        )
+    _, _, expected = _header(_unpacked(content, name, LONGEST_HEADER), name)
+    if expected > most:
+        raise DatasetError(
+            f"{name}: its header announces {expected:,} bytes, more than the {most:,} that are expected here; fetch "
+            "the file again, or split it"
+        )
+    return parse_idx(_unpacked(content, name, expected + 1), name)
 
 
-def decompress(content: bytes, name: str) -> bytes:
-    """Undo gzip or xz, told apart by the first bytes and not by the file's name; plain content passes."""
+def decompress(content: bytes, name: str, most: int = LARGEST) -> bytes:
+    """Undo gzip or xz, told apart by the first bytes and not by the file's name; plain content passes.
+
+    Raises
+    ------
+    DatasetError
+        Where it is truncated or corrupted, or would be longer than `most` bytes, which is then not found out by
+        unpacking it.
+    """
+    plain = _unpacked(content, name, most + 1)
+    if len(plain) > most:
+        raise DatasetError(f"{name}: expected up to {most:,} bytes, and it unpacks to more; fetch it again")
+    return plain
+
+
+def _unpacked(content: bytes, name: str, most: int) -> bytes:
+    """Return up to `most` bytes of what the content unpacks to."""
     if content.startswith(b"\x1f\x8b"):
         try:
-            return gzip.decompress(content)
+            pieces, stream = [], gzip.GzipFile(fileobj=io.BytesIO(content))
+            while most and (
+                piece := stream.read(min(most, PIECE))
+            ):  # read(most) takes them at once, whatever comes
+                pieces.append(piece)
+                most -= len(piece)
+            return b"".join(pieces)
         except (OSError, EOFError, zlib.error) as error:
             raise _broken(name, "gzip", error) from error
     if content.startswith(b"\xfd7zXZ\x00"):
-        lzma = _import_lzma(name)
-        try:
-            plain: bytes = lzma.decompress(content)
-        except (lzma.LZMAError, EOFError) as error:
-            raise _broken(name, "xz", error) from error
-        return plain
-    return content
+        return _from_xz(content, name, most)
+    return content[:most]
+
+
+def _from_xz(content: bytes, name: str, most: int) -> bytes:
+    """As `lzma.decompress`, which knows no bound on what it returns, nor on the memory that a file asks for."""
+    lzma, plain = _import_lzma(name), b""
+    try:
+        while content:
+            stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+            plain += stream.decompress(content, most - len(plain))
+            if len(plain) == most:
+                break
+            if not stream.eof:
+                raise EOFError("it ends before its end-of-stream marker")
+            content = stream.unused_data.lstrip(b"\0")  # streams may follow each other, with zeros between
+    except (lzma.LZMAError, EOFError, MemoryError) as error:
+        raise _broken(name, "xz", error) from error
+    return plain
 
 
 def parse_idx(content: bytes, name: str) -> NDArray[Any]:
@@ -58,6 +118,19 @@ def parse_idx(content: bytes, name: str) -> NDArray[Any]:
     >>> parse_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]), "three.idx")
     array([[7, 8, 9]], dtype=uint8)
     """
+    dtype, shape, expected = _header(content, name)
+    if len(content) != expected:
+        fault = "truncated" if len(content) < expected else "longer than its header says"
+        raise DatasetError(
+            f"{name}: expected {expected} bytes for shape {shape}, got {len(content)}: the file is {fault}; "
+            "fetch it again"
+        )
+    values = np.frombuffer(content, dtype, offset=4 + 4 * len(shape)).reshape(shape)
+    return values.astype(dtype.newbyteorder("="))  # a copy: frombuffer's view is read-only
+
+
+def _header(content: bytes, name: str) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Return dtype and shape, and the bytes that the whole file then has."""
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES or content[3] == 0:
         raise DatasetError(
             f"{name}: expected an IDX file, which begins with two zero bytes, a type and a number of axes, "
@@ -71,15 +144,11 @@ def parse_idx(content: bytes, name: str) -> NDArray[Any]:
             "fetch it again"
         )
     shape = struct.unpack(f">{ndim}I", content[4:start])
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        fault = "truncated" if len(content) < expected else "longer than its header says"
+    if ndim > MOST_AXES or math.prod(max(length, 1) for length in shape) > 2**48:
         raise DatasetError(
-            f"{name}: expected {expected} bytes for shape {shape}, got {len(content)}: the file is {fault}; "
-            "fetch it again"
+            f"{name}: its header announces {ndim} axes that no memory holds; fetch the file again"
         )
-    values = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return values.astype(dtype.newbyteorder("="))  # a copy: frombuffer's view is read-only
+    return dtype, shape, start + math.prod(shape) * dtype.itemsize
 
 
 def _broken(name: str, kind: str, error: Exception) -> DatasetError:

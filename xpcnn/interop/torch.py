@@ -6,6 +6,7 @@ by structure: layer by layer, in order, by kind and shape.
 """
 
 import re
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -157,11 +158,13 @@ def _read(source: File | Mapping[str, Any]) -> tuple[str, Arrays, bool]:
             )
         torch = _torch(source)
         try:
+            _check_unpacked(Path(source))
             source = torch.load(source, map_location="cpu", weights_only=True)
         except Exception as error:  # zip, pickle and storage errors of many kinds
+            said = " ".join(str(error).split()) or type(error).__name__
             raise CheckpointError(
-                f"{where}: torch.load(..., weights_only=True) failed ({str(error).splitlines()[0]:.200}); save the "
-                "state dict alone: torch.save(network.state_dict(), FILE)"
+                f"{where}: torch.load(..., weights_only=True) failed ({said:.200}); save the state dict alone: "
+                "torch.save(network.state_dict(), FILE)"
             ) from error
         if not isinstance(source, Mapping):
             raise CheckpointError(
@@ -172,12 +175,31 @@ def _read(source: File | Mapping[str, Any]) -> tuple[str, Arrays, bool]:
     return where, _without_counters({name: _array(name, value) for name, value in source.items()}), True
 
 
+def _check_unpacked(file: Path) -> None:
+    """Raise unless the parts of a ``.pth`` file are as long as the file: PyTorch does not compress them."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > file.stat().st_size:
+            raise ValueError(f"it unpacks to {unpacked:,} bytes, and a file of PyTorch's is not compressed")
+
+
 def _array(name: str, value: Any) -> np.ndarray:
+    if not isinstance(name, str):
+        raise CheckpointError(f"state dict: expected names, got {name!r:.80}; pass network.state_dict()")
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # which NumPy does not know
-            value = value.float()
-        value = value.numpy()
+        try:
+            value = value.detach().cpu()
+            if str(value.dtype) == "torch.bfloat16":  # which NumPy does not know
+                if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                    raise ValueError("it is larger than the numbers that it holds")
+                value = value.float()
+            value = value.numpy()
+        except Exception as error:  # sparse, quantized, of no device, ...: PyTorch has many kinds
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise CheckpointError(
+                f"state dict: {name} cannot be an array ({said:.200}); pass plain tensors"
+            ) from error
     if not isinstance(value, np.ndarray):
         raise CheckpointError(
             f"state dict: expected {name} to be a tensor, got {type(value).__name__}; pass network.state_dict(), "

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from xpcnn.caches import say
 from xpcnn.errors import BackendError
 from xpcnn.kernels.fused import fused
 
@@ -62,7 +63,10 @@ def _asked() -> str:
 
 @functools.cache
 def _compiled() -> tuple[dict[str, Callable[..., Any]], str]:
-    """Return Numba's substitutes and what they say of themselves, or none and why; nothing if it is not installed."""
+    """Return Numba's substitutes and what they say of themselves, or none and why; nothing if it is not installed.
+
+    One that is installed and does not work is reported on stderr as well: what runs then is slower.
+    """
     if importlib.util.find_spec("numba") is None:
         return {}, ""
     try:
@@ -73,5 +77,8 @@ def _compiled() -> tuple[dict[str, Callable[..., Any]], str]:
     except Exception as error:
         # A Numba for another NumPy, one without its LLVM, ...: nothing is missing but speed.
         sentence = " ".join(str(error).split())
-        return {}, f"numba is installed but does not compile ({type(error).__name__}: {sentence:.100})"
-    return module.SUBSTITUTES, module.REMARK
+        why = f"numba is installed but does not compile ({type(error).__name__}: {sentence:.100})"
+        say(f"NumPy's kernels run: {why}")
+        return {}, why
+    kept = importlib.import_module(f"{__name__}.numba.kept").remark()
+    return module.SUBSTITUTES, "; ".join(filter(None, (module.REMARK, kept)))

@@ -1,10 +1,7 @@
-"""The book's ``params.pkl``: a pickle of {"W1": array, "b1": array, ...}, read without running what it says.
-
-A pickle is a program. This reader admits the three names that arrays are made of, and refuses any other by name.
-"""
+"""The book's ``params.pkl``: a pickle of {"W1": array, "b1": array, ...}, read without running what it says."""
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,9 @@ from numpy.typing import NDArray
 
 from xpcnn.backend import to_device, to_host
 from xpcnn.errors import CheckpointError
-from xpcnn.files import replacing
+from xpcnn.files import reason, replacing
+from xpcnn.interop.book.array_patterns import Damaged, NameRefused
+from xpcnn.interop.book.pickled import read
 from xpcnn.layers import Affine, Conv, Dropout, Layer
 
 File = str | PathLike[str]
@@ -22,7 +21,10 @@ Params = dict[str, NDArray[Any]]
 
 
 def read_params(file: File) -> Params:
-    """Return the arrays of a pickle such as the book's ``network.save_params`` writes, of NumPy 1 or 2.
+    """Return the arrays of a pickle such as the book's ``network.save_params`` writes.
+
+    Python 2 or 3 may have written it, NumPy 1 or 2, in any protocol. Nothing that it says is run, and its arrays are
+    not larger than the file; see `xpcnn.interop.book.pickled`.
 
     Raises
     ------
@@ -32,26 +34,34 @@ def read_params(file: File) -> Params:
     if not Path(file).is_file():
         raise CheckpointError(f"{file}: no such file; pass the params.pkl that the book's save_params wrote")
     try:
-        with open(file, "rb") as handle:
-            params = _ArraysOnly(handle).load()
-    except _Refused as error:
+        content = Path(file).read_bytes()
+        params = read(content)
+    except NameRefused as error:
         raise CheckpointError(
             f"{file}: refused, for it names {error}, and a pickle may run what it names; only arrays in plain "
             "dictionaries, lists and tuples are read"
         ) from None
-    except Exception as error:  # of every kind, for every damaged byte
+    except Damaged as error:
         raise CheckpointError(
-            f"{file}: expected a pickle of arrays, but reading it failed ({type(error).__name__}: {error}); copy it "
-            "again"
-        ) from error
+            f"{file}: expected a dictionary of arrays of numbers, such as W1 and b1, but reading it failed ({error}); "
+            "save that, or copy the file again"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({reason(error)}); mend its permissions") from error
     if not isinstance(params, dict) or not all(
-        isinstance(name, str) and isinstance(array, np.ndarray) and array.dtype.kind in "fiu"
-        for name, array in params.items()
+        isinstance(name, str) and isinstance(array, np.ndarray) for name, array in params.items()
     ):
         raise CheckpointError(
             f"{file}: expected a dictionary of arrays of numbers, such as W1 and b1; save that"
         )
-    return params
+    different = {id(array): array for array in params.values()}  # what the file names twice is one array
+    if sum(array.nbytes for array in different.values()) > len(content):
+        raise CheckpointError(
+            f"{file}: refused, for its arrays are larger than the file, which NumPy writes none of; copy it again"
+        )
+    # of their own, not views of the file's bytes
+    own = {key: array.copy(order="K") for key, array in different.items()}
+    return {name: own[id(array)] for name, array in params.items()}
 
 
 def load_params(model: Layer, source: File | Mapping[str, NDArray[Any]]) -> None:
@@ -112,37 +122,3 @@ def _targets(model: Layer) -> Iterator[tuple[str, Any, float, bool]]:
         if layer.bias is not None:
             yield f"b{number}", layer.bias, scores, False
         kept = 1.0
-
-
-class _Refused(Exception):
-    """A pickle names something that is no array; the message is the name."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler to which the names that arrays are made of are known, and no others."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = _KNOWN.get((module.replace("numpy.core.", "numpy._core."), name))  # NumPy 1's, NumPy 2's
-        if known is None:
-            raise _Refused(f"{module}.{name}")
-        return known
-
-
-def _reconstruct(kind: type, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Begin an array, whose contents follow: what NumPy's function of that name does."""
-    if kind is not np.ndarray:
-        raise TypeError(f"expected an array, got {kind!r}")
-    return np.ndarray(shape, dtype)
-
-
-def _frombuffer(buffer: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> NDArray[Any]:
-    """Make an array of the bytes in the pickle: protocol 5."""
-    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
-
-
-_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
-}

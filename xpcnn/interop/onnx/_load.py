@@ -11,6 +11,9 @@ from xpcnn.interop.onnx._graph import Graph
 from xpcnn.interop.onnx._node import first_line
 from xpcnn.layers import Layer
 
+LARGEST = 2**31
+"""Bytes of a file: protobuf reads no larger message."""
+
 OLDEST = 7
 """The oldest operator set that is read, as by onnxruntime."""
 
@@ -24,12 +27,16 @@ def load(file: str | PathLike[str]) -> Layer:
     Raises
     ------
     CheckpointError
-        If `onnx` is not installed, the file is missing or damaged, or its graph is none that our layers can say:
+        If `onnx` is not installed, the file is missing, damaged or too large, or its graph is none that our layers can say:
         the first operator that we do not know, or whose attributes or operands we do not, is named.
     """
     onnx = require_onnx()
     if not Path(file).is_file():
         raise CheckpointError(f"{file}: no such file; scripts/export.py WEIGHTS --onnx FILE writes one")
+    if (size := Path(file).stat().st_size) > LARGEST:
+        raise CheckpointError(
+            f"{file}: has {size:,} bytes, and an ONNX file has up to {LARGEST:,}; export it again"
+        )
     try:
         onnx.checker.check_model(str(file))
         proto = onnx.load(str(file))

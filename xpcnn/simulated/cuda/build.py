@@ -4,7 +4,6 @@ import atexit
 import hashlib
 import os
 import platform
-import secrets
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from xpcnn.caches import Unsafe, private_folder, say, user_folder
 from xpcnn.errors import KernelError
 
 INCLUDE = Path(__file__).parent / "include"
@@ -58,17 +58,24 @@ def compiler() -> str | None:
     return next((found for name in named if name and (found := shutil.which(name))), None)
 
 
-def cache_folder() -> Path:
-    """Return where libraries are kept: $XPCNN_SIMULATED_CACHE, or "xpcnn/simulated" in the user's cache."""
+def cache_folder() -> Path | None:
+    """Return where libraries are to be kept: $XPCNN_SIMULATED_CACHE, or "simulated" in the user's cache, or nowhere."""
     if named := os.environ.get("XPCNN_SIMULATED_CACHE"):
         return Path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "xpcnn" / "simulated"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xpcnn" / "simulated"
+    user = user_folder()
+    return user and user / "simulated"
+
+
+def remark() -> str:
+    """Return why libraries are kept for this process only, or nothing if they are kept longer."""
+    return _folder(cache_folder())[1]
 
 
 def build(source: str) -> Path:
-    """Return the shared library of a C++ text, compiled now unless it was before.
+    """Return the shared library of a C++ text, compiled now unless it was before and is undamaged.
+
+    Its name ends in the SHA-256 of its content, which is checked before it is used: a library that was cut short
+    would end the process, and with it the word of what is wrong.
 
     Raises
     ------
@@ -79,25 +86,30 @@ def build(source: str) -> Path:
         raise KernelError(reason)
     sanitized = bool(os.environ.get(ENVIRONMENT))
     flags = FLAGS + (SANITIZE if sanitized else WATCH)
-    library = _writable(cache_folder()) / f"{_key(source, command, flags)}.so"
-    if not library.exists():
-        text = library.with_suffix(f".{secrets.token_hex(4)}.cpp")
-        part, made = text.with_suffix(".o"), text.with_suffix(".so")
-        text.write_text(source, encoding="utf-8")
+    folder, key = _folder(cache_folder())[0], _key(source, command, flags)
+    for library in sorted(folder.glob(f"{key}-*.so")):
         try:
-            _run(
-                [command, *flags, f"-I{INCLUDE}", "-c", str(text), "-o", str(part)],
-                "the kernel does not compile",
-            )
-            linked = SANITIZE if sanitized else ()
-            _run(
-                [command, "-shared", *linked, str(part), str(_runtime(command, sanitized)), "-o", str(made)],
-                "the kernel's library cannot be linked",
-            )
-            os.replace(made, library)  # in one step: another process may be doing the same
-        finally:
-            for file in (text, part, made):
-                file.unlink(missing_ok=True)
+            if _named(key, library) == library.name:
+                return library
+        except OSError:  # another process found the damage at the same time
+            continue
+        say(f"{library} is damaged, and is compiled again: its SHA-256 is not the one in its name")
+        library.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as own:
+        part, made = Path(own, "kernel.o"), Path(own, "kernel.so")
+        _run(
+            # from standard input, as a file's name would be in the library: equal texts make equal bytes
+            [command, *flags, f"-I{INCLUDE}", "-x", "c++", "-c", "-", "-o", str(part)],
+            "the kernel does not compile",
+            source,
+        )
+        linked = SANITIZE if sanitized else ()
+        _run(
+            [command, "-shared", *linked, str(part), str(_runtime(command, sanitized)), "-o", str(made)],
+            "the kernel's library cannot be linked",
+        )
+        library = folder / _named(key, made)
+        os.replace(made, library)  # in one step: another process may be doing the same
     return library
 
 
@@ -115,8 +127,10 @@ def _runtime(command: str, sanitized: bool) -> Path:
     return made
 
 
-def _run(command: list[str], failure: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str], failure: str, source: str = "") -> None:
+    done = subprocess.run(
+        command, input=source, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         raise KernelError(f"{failure}: {done.stderr.strip()[:4000]}")
 
@@ -160,13 +174,25 @@ def _version(command: str) -> str:
     return f"{command} {done.stdout.partition(chr(10))[0]}"
 
 
+def _named(key: str, library: Path) -> str:
+    """Return the name of a library: from what went into it, and what came out."""
+    with open(library, "rb") as file:
+        return f"{key}-{hashlib.file_digest(file, 'sha256').hexdigest()}.so"
+
+
 @cache
-def _writable(folder: Path) -> Path:
-    """Return the folder, or a temporary one if it cannot be written to."""
+def _folder(wanted: Path | None) -> tuple[Path, str]:
+    """Return the folder and nothing, or one for this process and why, if it is not this user's own to write to."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    return Path(tempfile.mkdtemp(prefix="xpcnn-simulated-"))
+        if wanted is not None:
+            return private_folder(wanted), ""
+        why = "there is no home folder; set XPCNN_SIMULATED_CACHE"
+    except Unsafe as error:
+        why = str(error)
+    except OSError as error:
+        why = f"{wanted} cannot be written to ({error.strerror}); set XPCNN_SIMULATED_CACHE"
+    why = f"compiled CUDA kernels are kept for this process only: {why}"
+    say(why)
+    own = tempfile.mkdtemp(prefix="xpcnn-simulated-")
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    return Path(own), why

@@ -1,0 +1,142 @@
+"""The file that a download gathers in: one process's own, until it is whole and takes its name.
+
+Its name is drawn at random, so no two processes write to one file, and nobody can have put a link there. What a broken
+download leaves is kept as NAME.part; whoever goes on with it first takes that name away, in one step. A killed
+process leaves a file with its random name, which is free once its lock is: the system drops the lock of a dead one.
+"""
+
+import glob
+import hashlib
+import importlib.util
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from xpcnn.files import move_into_place
+
+fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
+"""Not on Windows, where a file that is open cannot be renamed."""
+
+
+class Part:
+    """An unfinished file of `target`: begun by this process, or what an earlier one left."""
+
+    def __init__(self, target: Path) -> None:
+        self.target, self.left = target, target.with_name(target.name + ".part")
+        self.own = self._drawn()
+        self.file = self._begun() or self._new()
+        self.finished = False
+
+    def __enter__(self) -> "Part":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave what is unfinished as NAME.part, for the next download."""
+        if self.finished:
+            return
+        size = self.size
+        with suppress(OSError):
+            if size and not (self.left.is_file() and self.left.stat().st_size > size):
+                with suppress(OSError):  # it may be full: what is lost is fetched again
+                    self.file.flush()
+                if fcntl is None:
+                    self.file.close()
+                os.replace(self.own, self.left)
+        with suppress(OSError):
+            self.own.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.file.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return int(self.file.seek(0, os.SEEK_END))
+
+    def restart(self) -> None:
+        """Forget what there is."""
+        self.file.seek(0)
+        self.file.truncate()
+
+    def append(self, chunk: bytes) -> None:
+        """Write to the end."""
+        self.file.write(chunk)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of what there is, in hex: of this file, whatever its name stands for by now."""
+        self.file.seek(0)
+        return hashlib.file_digest(self.file, "sha256").hexdigest()
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self.finished = True
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        if fcntl is None:
+            self.file.close()
+        move_into_place(self.own, self.target)
+        self.file.close()
+
+    def _drawn(self) -> Path:
+        return self.target.with_name(f".{self.target.name}.{secrets.token_hex(8)}.part")
+
+    def _new(self) -> Any:
+        while True:
+            file = open(self.own, "x+b", opener=_no_links)  # noqa: SIM115 - this object closes it
+            if _lock(file) is not False:
+                return file
+            file.close()  # taken for a dead process's, before it was locked
+            self.own = self._drawn()
+
+    def _begun(self) -> Any:
+        with suppress(OSError):
+            if stat.S_ISREG(self.left.lstat().st_mode):
+                os.rename(self.left, self.own)  # one process has it, the next ones begin anew
+                if file := _opened(self.own):
+                    return file
+                self.own.unlink()
+        name = glob.escape(self.target.name)
+        for path in self.target.parent.glob(f".{name}.{'[0-9a-f]' * 16}.part") if fcntl else ():
+            if file := _opened(path):
+                self.own = path
+                return file
+        return None
+
+
+def _opened(path: Path) -> Any:
+    """Open a file to go on with, if it is a plain one, this user's, by no other name, and nobody writes to it."""
+    try:
+        file = open(path, "r+b", opener=_no_links)  # noqa: SIM115 - returned open
+    except OSError:
+        return None
+    with suppress(OSError):
+        found = os.fstat(file.fileno())
+        mine = os.name != "posix" or found.st_uid == os.geteuid()
+        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if mine and plain and (_lock(file) or fcntl is None) and os.path.samestat(found, path.lstat()):
+            return file
+    file.close()
+    return None
+
+
+def _no_links(path: str, flags: int) -> int:
+    more = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for a pipe's other end
+    return os.open(path, flags | more, 0o666)
+
+
+def _lock(file: Any) -> bool | None:
+    """Return whether the file is locked for this process; None where it cannot be."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
