@@ -24,9 +24,20 @@ from tqdm import tqdm
 
 import xpcnn
 from xpcnn import data, models, optimizers, schedules
-from xpcnn.backend import NAMES, active_backend, set_backend, synchronize
+from xpcnn.backend import active_backend, set_backend, synchronize
 from xpcnn.checkpoint import load_checkpoint, read_config
-from xpcnn.command_line import INTERRUPTED, counted, image_bar, not_negative, positive, run, stoppable, whole
+from xpcnn.command_line import (
+    INTERRUPTED,
+    WHERE,
+    backend_name,
+    counted,
+    image_bar,
+    not_negative,
+    positive,
+    run,
+    stoppable,
+    whole,
+)
 from xpcnn.data.datasets import LOADERS
 from xpcnn.errors import CheckpointError, DivergenceError
 from xpcnn.losses import SoftmaxCrossEntropy
@@ -77,7 +88,7 @@ def arguments() -> argparse.Namespace:
         "--augment", action="store_true", help="turn, zoom, shift, crop or flip images, as suits the data set"
     )
     add("--seed", type=whole(0), default=0, help="of all that is drawn at random (default: %(default)s)")
-    add("--backend", choices=NAMES, help="where to compute (default: $XPCNN_BACKEND, or numpy)")
+    add("--backend", type=backend_name, metavar="NAME", help=WHERE)
     add("--limit", type=whole(1), metavar="N", help="train on the first N images; test on all")
     add("--output", type=Path, metavar="DIR", help="for weights.safetensors, metrics.jsonl, config.json")
     add(

@@ -12,10 +12,17 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from xpcnn.backend import NAMES, is_backend
 from xpcnn.errors import XpcnnError
 
 FAILED, INTERRUPTED = 1, 130
 """Exit codes; 130 is what a shell reports for a program that Ctrl-C ended. argparse's own is 2."""
+
+
+WHERE = (
+    f"where to compute: {', '.join(NAMES)}, or cupy:1 for the second GPU (default: $XPCNN_BACKEND, or numpy)"
+)
+"""What --help says of --backend."""
 
 
 def run(main: Callable[[], int]) -> NoReturn:
@@ -67,6 +74,19 @@ def positive(text: str) -> float:
 def not_negative(text: str) -> float:
     """Read a finite number from 0 up, for argparse."""
     return _number(text, lambda value: value >= 0, "from 0 up")
+
+
+def backend_name(text: str) -> str:
+    """Read the name of a backend that is registered, for argparse; whether it runs here is seen when it is opened.
+
+    >>> backend_name("cupy:1")
+    'cupy:1'
+    """
+    if not is_backend(text):
+        raise argparse.ArgumentTypeError(
+            f"expected one of {', '.join(NAMES)}, or cupy:1 for the second GPU, got {text!r}"
+        )
+    return text
 
 
 def _number(text: str, allowed: Callable[[float], bool], which: str) -> float:

@@ -32,6 +32,7 @@ def traced(model: Traceable, enter: Hook | None = None, leave: Hook | None = Non
     once = {id(layer): (name, layer) for name, layer in reversed([*model.named_layers()])}
     layers = list(once.values())
     directions: tuple[Direction, ...] = ("forward", "backward")
+    hidden = [{name: vars(layer)[name] for name in directions if name in vars(layer)} for _, layer in layers]
     try:
         for name, layer in layers:
             for direction in directions:  # an attribute of the object hides the method of its class
@@ -40,9 +41,10 @@ def traced(model: Traceable, enter: Hook | None = None, leave: Hook | None = Non
                 )
         yield
     finally:
-        for _, layer in layers:
+        for (_, layer), own in zip(layers, hidden, strict=True):  # an outer block's hooks stay
             for direction in directions:
                 vars(layer).pop(direction, None)
+            vars(layer).update(own)
 
 
 def _hooked(

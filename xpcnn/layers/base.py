@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Self, TypeAlias
 
 from xpcnn.backend import Array, active_backend, check_array, to_device, to_host, xp
@@ -12,18 +13,20 @@ from xpcnn.layers.summary import Summary
 
 Shape: TypeAlias = tuple[int, ...]
 
-_saving = True
+_saving: ContextVar[bool] = ContextVar("xpcnn.saving", default=True)
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Inside the ``with`` block layers save nothing for backward: for evaluation, in less memory."""
-    global _saving
-    former, _saving = _saving, False
+    """Inside the ``with`` block layers save nothing for backward: for evaluation, in less memory.
+
+    It is so in this thread or asyncio task alone; others go on saving.
+    """
+    token = _saving.set(False)
     try:
         yield
     finally:
-        _saving = former
+        _saving.reset(token)
 
 
 class Parameter:
@@ -113,7 +116,7 @@ class Layer:
 
     def save_for_backward(self, *values: Any) -> None:
         """Keep values for the next backward(); inside no_grad() keep nothing."""
-        self._saved = values if _saving else None
+        self._saved = values if _saving.get() else None
 
     def pop_saved(self) -> tuple[Any, ...]:
         """Return what forward saved and forget it, so activations are freed as backpropagation proceeds."""

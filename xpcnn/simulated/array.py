@@ -26,9 +26,6 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
     __array_priority__ = 100
     __hash__ = None
 
-    def __init__(self, host: Any) -> None:
-        self._host = np.asarray(host)
-
     # ---- what the host may ask without waiting --------------------------------------------------------
 
     @property

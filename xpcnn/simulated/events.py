@@ -6,6 +6,7 @@ library's own workspace: CuPy raises in the middle of the capture. `capturing` r
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -41,9 +42,9 @@ RANDOM = "cuRAND draws from a state on the host; draw on the host before, or use
 Listener: TypeAlias = Callable[[Kind, str], None]
 Watcher: TypeAlias = Callable[[str, DType], None]
 
-_listeners: list[Listener] = []
-_watchers: list[Watcher] = []
-_captures: list[list[Forbidden] | None] = []
+_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("xpcnn.simulated.listeners", default=())
+_watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("xpcnn.simulated.watchers", default=())
+_captures: ContextVar[tuple[list[Forbidden] | None, ...]] = ContextVar("xpcnn.simulated.captures", default=())
 
 
 def emit(kind: Kind, call: str, why: str = "") -> None:
@@ -55,9 +56,9 @@ def emit(kind: Kind, call: str, why: str = "") -> None:
         Inside `capturing`, for a copy between host and device and for a synchronisation; `why` they are
         forbidden, if not for the usual reason.
     """
-    if _captures and kind in WHY:
+    if kind in WHY and _captures.get():
         forbid(call, why or WHY[kind])
-    for listener in _listeners:
+    for listener in _listeners.get():
         listener(kind, call)
         if kind == "download":  # which waits for whatever computes the array
             listener("synchronisation", call)
@@ -65,15 +66,16 @@ def emit(kind: Kind, call: str, why: str = "") -> None:
 
 def emit_dtype(call: str, dtype: DType) -> None:
     """Announce the dtype of an array that a call has made."""
-    for watcher in _watchers:
+    for watcher in _watchers.get():
         watcher(call, dtype)
 
 
 def forbid(call: str, why: str) -> None:
     """Raise CaptureError inside `capturing`, or put the call on the list there is; do nothing outside."""
-    if not _captures:
+    captures = _captures.get()
+    if not captures:
         return
-    survey = _captures[-1]
+    survey = captures[-1]
     if survey is None:
         raise CaptureError(f"{call} at {call_site()}: the stream is capturing a CUDA graph, and {why}")
     survey.append(Forbidden(call, call_site(), why))
@@ -104,22 +106,23 @@ def capturing(survey: bool = False) -> Iterator[list[Forbidden]]:
     [('float()', "it copies to the host's memory; download after the capture")]
     """
     found: list[Forbidden] = []
-    _captures.append(found if survey else None)
+    token = _captures.set((*_captures.get(), found if survey else None))
     try:
         yield found
     finally:
-        _captures.pop()
+        _captures.reset(token)
 
 
 @contextmanager
 def listening(listener: Listener | None = None, watcher: Watcher | None = None) -> Iterator[None]:
-    """Call `listener(kind, call)` for every event in the ``with`` block, `watcher(call, dtype)` for every new array."""
-    joined: list[tuple[list[Any], Any]] = [(_listeners, listener), (_watchers, watcher)]
-    joined = [(group, member) for group, member in joined if member is not None]
-    for group, member in joined:
-        group.append(member)
+    """Call `listener(kind, call)` for every event in the ``with`` block, `watcher(call, dtype)` for every new array.
+
+    Of this thread or asyncio task alone: what others do meanwhile is theirs.
+    """
+    listeners = _listeners.set((*_listeners.get(), *filter(None, (listener,))))
+    watchers = _watchers.set((*_watchers.get(), *filter(None, (watcher,))))
     try:
         yield
     finally:
-        for group, member in joined:
-            group.remove(member)
+        _listeners.reset(listeners)
+        _watchers.reset(watchers)

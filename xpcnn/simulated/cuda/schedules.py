@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 
@@ -28,12 +29,14 @@ EVERY = (
     Run(2, NAN, RACE),
 )
 
-_runs: tuple[Run, ...] = EVERY if os.environ.get("XPCNN_SCHEDULES") == "every" else (FORWARD,)
+_runs: ContextVar[tuple[Run, ...]] = ContextVar(
+    "xpcnn.simulated.runs", default=EVERY if os.environ.get("XPCNN_SCHEDULES") == "every" else (FORWARD,)
+)
 
 
 def runs() -> tuple[Run, ...]:
     """Return the runs that every launch is to make: the forward schedule's alone, unless asked for all."""
-    return _runs
+    return _runs.get()
 
 
 @contextmanager
@@ -42,9 +45,8 @@ def every_schedule() -> Iterator[None]:
 
     With XPCNN_SCHEDULES=every that holds for a whole program.
     """
-    global _runs
-    former, _runs = _runs, EVERY
+    token = _runs.set(EVERY)
     try:
         yield
     finally:
-        _runs = former
+        _runs.reset(token)
