@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import xpcnn
 from xpcnn.backend import active_backend, to_host, use_backend
@@ -392,6 +392,10 @@ def test_another_data_set_or_batch_size_in_the_middle_of_an_epoch(dataset, good,
 
 def test_weights_are_no_checkpoint_and_a_checkpoint_is_no_weights(good, tmp_path):
     save_weights(small(), tmp_path / "weights")
+    assert_refused(
+        tmp_path / "weights", "expected a checkpoint, got weights, which load_weights reads; only a check"
+    )
+    save_file({"0.bias": np.zeros(3)}, tmp_path / "weights")
     assert_refused(tmp_path / "weights", "without a checksum, such as weights")
     with pytest.raises(CheckpointError, match=r"0\.bias is missing"):
         load_weights(small(), good)

@@ -6,35 +6,42 @@ to the bit: weights, every buffer, the optimizer's state, and the `Position` wit
 
 import inspect
 import json
+import warnings
 from collections.abc import Mapping
 from itertools import zip_longest
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from xpcnn import __version__
 from xpcnn.backend import Array, to_device, to_host
-from xpcnn.errors import CheckpointError, DivergenceError
+from xpcnn.errors import CheckpointError, DivergenceError, UnsealedWarning
 from xpcnn.files import replacing
 from xpcnn.layers import Dropout
 from xpcnn.layers.base import Buffer, Layer, Parameter
 from xpcnn.optimizers import Optimizer
 from xpcnn.position import Position, generator
-from xpcnn.sealed import seal, serialize, unseal
+from xpcnn.sealed import read, seal, unseal
 
 
 def save_weights(model: Layer, file: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write parameters and persistent buffers under their dotted names, with `metadata`, and xpcnn's version.
 
-    Equal weights and metadata make equal bytes. The file is written beside its target and renamed, so a former
-    one stays whole until then.
+    Equal weights and metadata make equal bytes. The file is sealed by a checksum in its metadata: `read_weights` finds
+    every wrong bit, and other programs read it as any safetensors file. It is written beside its target and renamed,
+    so a previous one stays whole until then.
+
+    Raises
+    ------
+    CheckpointError
+        If `metadata` has an entry "checksum" or "sealed".
+    OSError
+        Where the file cannot be written.
     """
     arrays = {name: to_host(value.data) for name, value in _state(model).items()}
     with replacing(file) as handle:
-        handle.write(serialize(arrays, {"xpcnn": __version__, **(metadata or {})}))
+        handle.write(seal(arrays, {"xpcnn": __version__, **(metadata or {})}))
 
 
 def load_weights(model: Layer, file: str | PathLike[str]) -> None:
@@ -43,9 +50,14 @@ def load_weights(model: Layer, file: str | PathLike[str]) -> None:
     Raises
     ------
     CheckpointError
-        If the file is missing, unreadable, or of another model; the model is then as it was.
+        If the file is missing, damaged, or of another model; the model is then as it was.
+
+    Warns
+    -----
+    UnsealedWarning
+        As `read_weights`.
     """
-    arrays, _ = read_weights(file)
+    arrays, _ = read_weights(file, stacklevel=3)
     state = _state(model)
     wrong = [f"{name} is missing" for name in state.keys() - arrays.keys()]
     wrong += [f"{name} is not in the model" for name in arrays.keys() - state.keys()]
@@ -63,30 +75,33 @@ def load_weights(model: Layer, file: str | PathLike[str]) -> None:
         value.data[...] = to_device(arrays[name].astype(value.data.dtype))
 
 
-def read_weights(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_weights(
+    file: str | PathLike[str], *, stacklevel: int = 2
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays of a weights file by name, and its metadata.
+
+    bfloat16, which NumPy does not have, becomes float32. A warning points `stacklevel` calls up, at who asked.
 
     Raises
     ------
     CheckpointError
-        If the file is missing or is not a whole safetensors file.
+        If the file is missing, is no safetensors file, or its seal is broken.
+
+    Warns
+    -----
+    UnsealedWarning
+        If the file has no seal, as those of other programs and of earlier versions: whether its numbers are those that
+        were written nobody can tell.
     """
-    if not Path(file).is_file():
-        what = "this is a folder" if Path(file).is_dir() else "no such file"
-        raise CheckpointError(f"{file}: {what}; expected weights that scripts/train.py --output DIR wrote")
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
-    except (
-        SafetensorError,
-        OSError,
-        TypeError,
-        ValueError,
-    ) as error:  # TypeError: a dtype that NumPy has not
-        raise CheckpointError(
-            f"{file}: expected a safetensors file, but reading it failed ({error}); it is damaged or of another "
-            "kind: train again, or copy it again"
-        ) from error
+    arrays, metadata, sealed = read(file)
+    if not sealed:
+        warnings.warn(
+            UnsealedWarning(
+                f"{file}: has no seal, so damage to its numbers would not show; save_weights writes one that has"
+            ),
+            stacklevel=stacklevel,
+        )
+    return arrays, metadata
 
 
 def _state(model: Layer) -> dict[str, Parameter | Buffer]:
@@ -200,7 +215,8 @@ def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], 
     arrays, metadata = unseal(file)
     if metadata.get("kind") != "checkpoint":
         raise CheckpointError(
-            f"{file}: expected a checkpoint, got a {metadata.get('kind')!r}; pass another file"
+            f"{file}: expected a checkpoint, got {metadata.get('kind', 'weights')}, which load_weights reads; only a "
+            "checkpoint can be resumed"
         )
     if metadata["xpcnn"] != __version__:
         raise CheckpointError(

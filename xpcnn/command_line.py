@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from xpcnn.backend import NAMES, is_backend
-from xpcnn.errors import XpcnnError
+from xpcnn.errors import XpcnnError, XpcnnWarning
 
 FAILED, INTERRUPTED = 1, 130
 """Exit codes; 130 is what a shell reports for a program that Ctrl-C ended. argparse's own is 2."""
@@ -29,6 +30,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     """Run a script's main and exit with its code. What the user can mend is one sentence on stderr, no traceback."""
     script = Path(sys.argv[0])
     name = script.parent.name if script.name == "__main__.py" else script.name
+    _show_warnings(name)
     # a pipe hears of an epoch when it ends; a name that the terminal cannot spell is no reason to stop
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -45,6 +47,21 @@ def run(main: Callable[[], int]) -> NoReturn:
         sys.exit(
             f"{name}: {error.filename}: {error.strerror}; make room or give permission there, or name another place"
         )
+
+
+def _show_warnings(name: str) -> None:
+    """Let a warning of xpcnn's be one line that the script says, and say it once."""
+    usual = warnings.formatwarning
+
+    def line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+        return (
+            f"{name}: {message}\n"
+            if issubclass(category, XpcnnWarning)
+            else usual(message, category, *where, **more)
+        )
+
+    warnings.formatwarning = line
+    warnings.simplefilter("once", XpcnnWarning, append=True)
 
 
 def whole(least: int) -> Callable[[str], int]:

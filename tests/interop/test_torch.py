@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from xpcnn import models
 from xpcnn.backend import to_device, to_host
-from xpcnn.errors import CheckpointError
+from xpcnn.errors import CheckpointError, UnsealedWarning
 from xpcnn.interop import torch as interop
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Pooling, ReLU, Sequential
 from xpcnn.losses import SoftmaxCrossEntropy
@@ -151,8 +151,11 @@ def test_layers_that_somebody_calls_aux1_are_layers():
 
 def test_a_safetensors_file_of_other_names_has_no_order_and_is_refused(tmp_path):
     save_file(renamed(small()), tmp_path / "other.safetensors")
-    with pytest.raises(
-        CheckpointError, match=r"0\.weight is missing.* or pass the state dict, which has an order"
+    with (
+        pytest.warns(UnsealedWarning, match="has no seal"),
+        pytest.raises(
+            CheckpointError, match=r"0\.weight is missing.* or pass the state dict, which has an order"
+        ),
     ):
         interop.load(small(), tmp_path / "other.safetensors")
 

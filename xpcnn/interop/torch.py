@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save as serialize
 
 from xpcnn.backend import to_device, to_host
 from xpcnn.checkpoint import read_weights
 from xpcnn.errors import CheckpointError
 from xpcnn.files import replacing
 from xpcnn.layers import Buffer, Conv, Layer, Parameter
+from xpcnn.sealed import seal
 
 Arrays = dict[str, np.ndarray]
 File = str | PathLike[str]
@@ -89,7 +89,7 @@ def save(model: Layer, file: File) -> None:
     arrays = {name: np.array(to_host(value.data), order="C") for name, value in _values(model).items()}
     if Path(file).suffix == ".safetensors":
         with replacing(file) as handle:
-            handle.write(serialize(arrays))
+            handle.write(seal(arrays, {}))
         return
     torch = _torch(file)
     with replacing(file) as handle:
