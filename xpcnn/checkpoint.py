@@ -7,7 +7,8 @@ to the bit: weights, every buffer, the optimizer's state, and the `Position` wit
 import inspect
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import zip_longest
 from os import PathLike
 from typing import Any
@@ -16,13 +17,14 @@ import numpy as np
 
 from xpcnn import __version__
 from xpcnn.backend import Array, to_device, to_host
-from xpcnn.errors import CheckpointError, DivergenceError, UnsealedWarning
+from xpcnn.circumstances import changes, circumstances
+from xpcnn.errors import CheckpointError, DivergenceError, ReproducibilityWarning, UnsealedWarning
 from xpcnn.files import replacing
 from xpcnn.layers import Dropout
 from xpcnn.layers.base import Buffer, Layer, Parameter
 from xpcnn.optimizers import Optimizer
 from xpcnn.position import Position, generator
-from xpcnn.sealed import read, seal, unseal
+from xpcnn.sealed import CHECKPOINT, read, seal, unseal
 
 
 def save_weights(model: Layer, file: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -147,6 +149,7 @@ def save_checkpoint(
     metadata = {
         "xpcnn": __version__,
         "kind": "checkpoint",
+        "circumstances": _json(circumstances()),
         "config": _json(config or {}),
         "network": repr(model),
         "keys": _json({name: layer.key for name, layer in _dropouts(model).items()}),
@@ -160,23 +163,30 @@ def save_checkpoint(
 def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimizer) -> Position:
     """Bring model and optimizer to where `save_checkpoint` found them, on any backend, and return the position.
 
-    ``train(..., position=position)`` then goes on, to the bit on the backend that the checkpoint is from; build the
-    same model, optimizer and schedule before, as `read_config` tells.
+    ``train(..., position=position)`` then goes on, to the bit under the same `circumstances`: backend, kernels,
+    versions and instruction set, whatever the number of threads. Build the same model, optimizer and schedule
+    before, as `read_config` tells.
 
     Raises
     ------
     CheckpointError
         If the file is missing or damaged, or from another version, network or optimizer; which, and what to do. Model
         and optimizer are then as they were.
+
+    Warns
+    -----
+    ReproducibilityWarning
+        If the checkpoint was saved under other circumstances: which.
     """
     arrays, metadata = _read_checkpoint(file)
     _check_network(file, metadata["network"].splitlines(), repr(model).splitlines())
-    settings, places = json.loads(metadata["optimizer"]), _places(model, optimizer)
-    steps, lr = settings.pop("steps"), settings.pop("lr")
-    own = json.loads(_json(_settings(optimizer)))
-    wrong = [f"optimizer's {name} is {value}, yours {own.get(name)}"
-             for name, value in settings.items() if value != own.get(name)]  # fmt: skip
-    losses = arrays.pop("losses")
+    with _parsing(file, metadata, "optimizer"):
+        settings, places = json.loads(metadata["optimizer"]), _places(model, optimizer)
+        steps, lr = int(settings.pop("steps")), float(settings.pop("lr"))
+        own = json.loads(_json(_settings(optimizer)))
+        wrong = [f"optimizer's {name} is {value}, yours {own.get(name)}"
+                 for name, value in settings.items() if value != own.get(name)]  # fmt: skip
+    losses = arrays.pop("losses", np.zeros(0))
     for name in sorted(places.keys() | arrays.keys()):
         found, ours = (_kind(side.get(name)) for side in (arrays, places))
         if found != ours:
@@ -185,16 +195,46 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise CheckpointError(f"{file}: {shown}; build model and optimizer as its read_config() tells")
 
-    where = json.loads(metadata["position"])
-    position = Position(generator(where["generator"]))
-    position.epoch, position.step = where["epoch"], where["step"]
-    position.images, position.start = where["images"], where["start"]
+    with _parsing(file, metadata, "position"):
+        position = _position(json.loads(metadata["position"]), losses)
+    with _parsing(file, metadata, "keys"):
+        keys = {name: int(json.loads(metadata["keys"])[name]) for name in _dropouts(model)}
+    with _parsing(file, metadata, "circumstances"):
+        saved = {
+            str(name): str(value) for name, value in json.loads(metadata.get("circumstances", "{}")).items()
+        }
     position.losses = to_device(losses)
     for name, array in arrays.items():
         places[name][...] = to_device(array)
     for name, layer in _dropouts(model).items():
-        layer.key = json.loads(metadata["keys"])[name]
+        layer.key = keys[name]
     optimizer.steps, optimizer.lr = steps, lr
+    if saved and (other := changes(saved, circumstances())):
+        warnings.warn(
+            ReproducibilityWarning(
+                f"{file}: {other}; so the training goes on near the bits of an undisturbed one, and not in them"
+            ),
+            stacklevel=2,
+        )
+    return position
+
+
+def _position(where: Mapping[str, Any], losses: np.ndarray) -> Position:
+    """Return the position that was saved, or raise what tells that none could have been."""
+    position = Position(generator(where["generator"]))
+    numbers = [where[name] for name in ("epoch", "step", "images")]
+    position.epoch, position.step, position.images = numbers
+    position.start = where["start"]
+    if position.start is not None:
+        generator(position.start)
+    if (
+        any(type(number) is not int for number in numbers)
+        or min(position.epoch - 1, position.step, position.images) < 0
+        or losses.ndim != 1
+        or losses.dtype != np.float32
+        or position.step > len(losses)
+    ):
+        raise ValueError(f"position {numbers} with losses {_kind(losses)}")
     return position
 
 
@@ -207,8 +247,8 @@ def read_config(file: str | PathLike[str]) -> dict[str, Any]:
         If the file is missing, damaged or from another version.
     """
     _, metadata = _read_checkpoint(file)
-    config: dict[str, Any] = json.loads(metadata["config"])
-    return config
+    with _parsing(file, metadata, "config"):
+        return dict(json.loads(metadata["config"]))
 
 
 def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -218,12 +258,28 @@ def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], 
             f"{file}: expected a checkpoint, got {metadata.get('kind', 'weights')}, which load_weights reads; only a "
             "checkpoint can be resumed"
         )
+    if lacking := ", ".join(name for name in ("xpcnn", "network") if name not in metadata):
+        raise CheckpointError(f"{file}: lacks its {lacking}; {CHECKPOINT.remedy}")
     if metadata["xpcnn"] != __version__:
         raise CheckpointError(
             f"{file}: is from xpcnn {metadata['xpcnn']}, this is {__version__}, and two versions need not agree to the "
             f"bit; resume with: pip install xpcnn=={metadata['xpcnn']}"
         )
     return arrays, metadata
+
+
+@contextmanager
+def _parsing(file: str | PathLike[str], metadata: Mapping[str, str], entry: str) -> Iterator[None]:
+    """Turn what an entry of somebody's making raises into a sentence; what xpcnn says of it stays."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise CheckpointError(f"{file}: its {entry}: {error}") from None
+        raise CheckpointError(
+            f"{file}: its {entry} cannot be read ({type(error).__name__}: {error!s:.80}), so it is of another program; "
+            f"{CHECKPOINT.remedy}"
+        ) from error
 
 
 def _check_network(file: str | PathLike[str], saved: list[str], ours: list[str]) -> None:

@@ -16,8 +16,25 @@ from tqdm import tqdm
 from xpcnn.backend import NAMES, is_backend
 from xpcnn.errors import XpcnnError, XpcnnWarning
 
-FAILED, INTERRUPTED = 1, 130
-"""Exit codes; 130 is what a shell reports for a program that Ctrl-C ended. argparse's own is 2."""
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
+"""Exit codes; a shell reports 130 for a program that Ctrl-C ended, 143 for SIGTERM's. argparse's own is 2."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as a batch system sends it when a job's time is over; it ends a run as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise Terminated
+
+
+def ended_by(interrupt: KeyboardInterrupt) -> tuple[int, str]:
+    """Return the exit code for what ended a run, and a word for it."""
+    return (
+        (TERMINATED, "ended by SIGTERM")
+        if isinstance(interrupt, Terminated)
+        else (INTERRUPTED, "interrupted")
+    )
 
 
 WHERE = (
@@ -31,13 +48,16 @@ def run(main: Callable[[], int]) -> NoReturn:
     script = Path(sys.argv[0])
     name = script.parent.name if script.name == "__main__.py" else script.name
     _show_warnings(name)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     # a pipe hears of an epoch when it ends; a name that the terminal cannot spell is no reason to stop
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
         sys.exit(main())
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{name}: interrupted\n")
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        code, how = ended_by(interrupt)
+        sys.stderr.write(f"{name}: {how}\n")
+        sys.exit(code)
     except BrokenPipeError:  # as after `| head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
@@ -131,23 +151,32 @@ def counted(bar: "tqdm[NoReturn]", batches: Iterable[Any], description: str) -> 
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[Iterable[Any]], Iterator[Any]]]:
-    """Within the block Ctrl-C waits for a step to end, since half a step can be neither saved nor gone on with.
+    """Within the block Ctrl-C and SIGTERM wait for a step to end: half a step can be neither saved nor gone on with.
 
-    Yields a function that wraps batches, ``for batch in between(batches)``, and raises KeyboardInterrupt before the
-    next batch once Ctrl-C was pressed. Where a shell ignores Ctrl-C, as in the background, so do we.
+    Yields a function that wraps batches, ``for batch in between(batches)``; once a signal came it raises
+    KeyboardInterrupt, or Terminated, before the next batch. Where a shell ignores a signal, as Ctrl-C in the
+    background, so do we.
     """
-    pressed: list[int] = []
+    came: list[int] = []
 
     def between(batches: Iterable[Any]) -> Iterator[Any]:
         for batch in batches:
             yield batch
-            if pressed:
-                raise KeyboardInterrupt
+            if came:
+                raise Terminated if signal.SIGTERM in came else KeyboardInterrupt
 
-    former = signal.getsignal(signal.SIGINT)
-    if former is signal.default_int_handler:
-        signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in previous.items():
+        if handler in (signal.default_int_handler, signal.SIG_DFL, _terminate):
+            signal.signal(number, lambda number, frame: came.append(number))
     try:
         yield between
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """Ignore Ctrl-C and SIGTERM from here on: a second one would undo what the first one saves."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
