@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import xpcnn
+from xpcnn import lock
 from xpcnn.errors import LockedError, XpcnnWarning
 from xpcnn.lock import locked
 
@@ -139,3 +140,21 @@ def test_a_child_that_outlives_its_parent_does_not_hold(tmp_path):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_a_file_that_its_holder_removed_meanwhile_is_no_lock(tmp_path, monkeypatch):
+    """Between opening it and locking it: the next process would make and lock another file of this name."""
+    true, calls = lock._lock, []
+
+    def late(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            (tmp_path / ".lock").unlink()
+        return true(descriptor)
+
+    monkeypatch.setattr(lock, "_lock", late)
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").exists()
+        with pytest.raises(LockedError), locked(tmp_path):
+            pass
+    assert len(calls) == 3
