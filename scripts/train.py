@@ -136,8 +136,10 @@ def main() -> int:
     args = arguments()
     machine = set_backend(args.backend) if args.backend else active_backend()
     dataset = data.load(args.dataset, args.data_dir, quiet=args.quiet)
-    with ExitStack() as stack:  # until this process ends nobody else may write there
-        if args.output:
+    with ExitStack() as stack:
+        # train() finds a loss that is not finite, and names the step
+        stack.enter_context(np.errstate(over="ignore", invalid="ignore"))
+        if args.output:  # until this process ends nobody else may write there
             args.output.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(args.output))
         if args.metrics:
@@ -146,7 +148,6 @@ def main() -> int:
 
 
 def train_network(args: argparse.Namespace, machine: Backend, dataset: data.Dataset) -> int:
-    np.seterr(over="ignore", invalid="ignore")  # train() finds a loss that is not finite, and names the step
     images, labels = (part[: args.limit] for part in dataset.train)
     epochs = args.epochs or EPOCHS.get(args.model, MORE_EPOCHS)
     steps = epochs * -(-len(images) // args.batch_size)
@@ -187,7 +188,7 @@ def train_network(args: argparse.Namespace, machine: Backend, dataset: data.Data
                 progress=lambda batches: save_checkpoint_between(between(counted(bar, batches, "training"))),
             ):  # fmt: skip
                 synchronize()
-                seconds = time.perf_counter() - begin
+                seconds = max(time.perf_counter() - begin, 1e-9)  # a clock may stand still
                 spent, trained = spent + seconds, trained + len(images) - done
                 bar.set_description("testing")
                 accuracy = evaluate(model, dataset.test, progress=between)
@@ -203,8 +204,8 @@ def train_network(args: argparse.Namespace, machine: Backend, dataset: data.Data
     except KeyboardInterrupt as interrupt:
         ignore_signals()
         code, how = ended_by(interrupt)
+        record.checkpoint(model, optimizer, position)  # first: it refuses a loss that is not finite
         file = record.save(model, optimizer.steps)
-        record.checkpoint(model, optimizer, position)
         ended = f"{how} after {optimizer.steps} of {steps} steps"
         on = f"; go on with: python scripts/train.py --resume {args.output}" if args.output else ""
         print(f"train.py: {ended}{on}; the weights are in {file}", file=sys.stderr)

@@ -64,9 +64,16 @@ def run(main: Callable[[], int]) -> NoReturn:
     except XpcnnError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
-        sys.exit(
-            f"{name}: {error.filename}: {error.strerror}; make room or give permission there, or name another place"
-        )
+        sys.exit(f"{name}: {_sentence(error)}")
+
+
+def _sentence(error: OSError) -> str:
+    """Say what the system would not do, and where, as far as it tells."""
+    places = [str(place) for place in (error.filename, error.filename2) if place is not None]
+    why = error.strerror or str(error) or type(error).__name__
+    if not places:  # what is printed has no name
+        return f"{why}; make room where the output goes, or send it to another place"
+    return f"{': '.join([*places, why])}; make room or give permission there, or name another place"
 
 
 def _show_warnings(name: str) -> None:

@@ -17,6 +17,17 @@ from typing import BinaryIO
 
 
 @contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an OSError in the ``with`` block the file's name: one of a full disk comes without."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; it becomes `path` when the block ends.
 
@@ -39,18 +50,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     'all or nothing'
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        with open(target, "wb") as file:
+    if os.path.exists(path) and not target.is_file():  # the real path of /dev/stdout, say, may not exist
+        with naming(path), open(path, "wb") as file:
             yield file
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            yield file
-        if target.exists():
-            shutil.copymode(target, temporary)
-        move_into_place(temporary, target)
+        with naming(path):
+            with open(temporary, "xb") as file:
+                yield file
+            if target.exists():
+                shutil.copymode(target, temporary)
+            move_into_place(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -49,7 +49,9 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     []
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not (target.is_dir() or target.is_file()):
+    if os.path.exists(path) and not (
+        target.is_dir() or target.is_file()
+    ):  # a pipe's real path does not exist
         yield
         return
     folder = target if target.is_dir() else target.parent

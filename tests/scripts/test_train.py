@@ -1,6 +1,7 @@
 """scripts/train.py: its flags, what it prints, what it leaves on disk, and its ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -325,3 +326,75 @@ def test_sigterm_before_the_first_step_is_143_too(train_script, tmp_path):
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (run.returncode, run.stdout, run.stderr) == (143, "", "train.py: ended by SIGTERM\n")
+
+
+# ---------------------------------------------------------------- a disk that is full
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device without room")
+def test_metrics_without_room_are_one_sentence_that_names_them(train_script, tmp_path):
+    run = train_script("--limit", 20, "--epochs", 1, "--metrics", "/dev/full", cwd=tmp_path)
+    assert run.returncode == 1
+    assert is_one_sentence(run)
+    assert run.stderr.startswith("train.py: /dev/full: No space left on device; make room")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device without room")
+def test_an_output_without_room_is_one_sentence(train_script, tmp_path):
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            train_script.command("--limit", 20, "--epochs", 1), cwd=tmp_path, env=train_script.environment(),
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
+        )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.startswith("train.py: No space left on device; make room where the output goes")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits as POSIX has them")
+def test_weights_without_room_are_one_sentence_that_names_them(train_script, tmp_path):
+    def limit():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    run = subprocess.run(
+        train_script.command("--limit", 20, "--epochs", 1, "--output", "run"), cwd=tmp_path,
+        env=train_script.environment(XPCNN_KERNELS="pure"), capture_output=True, text=True, timeout=120,
+        preexec_fn=limit,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert is_one_sentence(run)
+    assert run.stderr.startswith("train.py: run/weights.safetensors: File too large; ")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "metrics.jsonl"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+def test_metrics_may_be_a_pipe(train_script, tmp_path):
+    run = train_script("--limit", 20, "--epochs", 2, "--quiet", "--metrics", "/dev/stdout", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert [json.loads(line)["epoch"] for line in run.stdout.splitlines()[:2]] == [1, 2]
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_an_interrupted_run_that_diverged_keeps_the_weights_that_are_there(
+    train_script, monkeypatch, tmp_path
+):
+    script = train_script.module(monkeypatch, "--limit", 100, "--epochs", 2, "--output", tmp_path / "run")
+    true, before = script.evaluate, []
+
+    def evaluate(*args, **kwargs):
+        if not before:
+            before.append(0)
+            return true(*args, **kwargs)
+        before[0] = (tmp_path / "run" / "weights.safetensors").read_bytes()
+        raise KeyboardInterrupt
+
+    def diverged(*args):
+        raise DivergenceError("the loss is no longer finite")
+
+    monkeypatch.setattr(script, "evaluate", evaluate)
+    monkeypatch.setattr("xpcnn.record.save_checkpoint", diverged)
+    with pytest.raises(DivergenceError):
+        script.main()
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before[0]
