@@ -178,6 +178,36 @@ def test_two_equal_layers_are_named_where_only_the_order_tells_them_apart(backen
         assert np.array_equal(to_host(dict(model.named_parameters())[ours].data), state[theirs])
 
 
+def test_a_pytorch_class_whose_forward_calls_its_layers_in_another_order():
+    """The warning names the two; its mapping tells which weights went where, and how to put them right."""
+    torch = pytest.importorskip("torch")
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.second, self.first = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.second(torch.relu(self.first(x)))
+
+    theirs, ours = Network(), Sequential(Affine(4, 4, rng=0), ReLU(), Affine(4, 4, rng=1))
+    x = np.random.default_rng(0).standard_normal((5, 4), np.float32)
+    expected = theirs(torch.from_numpy(x)).detach().numpy()
+    state = theirs.state_dict()
+    with pytest.warns(MatchedByOrderWarning, match="0 is second, 2 is first; 0 and 2 are of equal shapes"):
+        mapping = interop.load(ours, state)
+    assert np.abs(ours(x) - expected).max() > 1e-2
+    assert mapping["0.weight"] == "second.weight"
+    right = {"0": "first", "2": "second"}
+    named = {
+        f"{place}.{kind}": state[f"{name}.{kind}"]
+        for place, name in right.items()
+        for kind in ("weight", "bias")
+    }
+    interop.load(ours, named)
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_long_network_s_warning_is_one_short_sentence():
     model = Sequential(*(Affine(2, 2, rng=number) for number in range(40)))
     state = {f"layer_{name}": to_host(value.data) for name, value in model.named_parameters()}
