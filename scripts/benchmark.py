@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from xpcnn import kernels, models, optimizers
-from xpcnn.backend import NAMES, set_backend
+from xpcnn.backend import set_backend
 from xpcnn.benchmark.against import against_pytorch
 from xpcnn.benchmark.kernels import compare_kernels
 from xpcnn.benchmark.noise import BOUND
@@ -28,7 +28,7 @@ from xpcnn.benchmark.overview import Effort, Report, machine_table, overview, ti
 from xpcnn.benchmark.picture import draw_sweep
 from xpcnn.benchmark.sweep import KINDS, as_csv, points, sweep, sweep_table
 from xpcnn.benchmark.workload import Workload
-from xpcnn.command_line import positive, run, whole
+from xpcnn.command_line import WHERE, backend_name, positive, run, whole
 from xpcnn.errors import BenchmarkError, ExtraError
 from xpcnn.files import keep_former, replacing
 from xpcnn.visualization import save_png
@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
     add("--batch-size", type=whole(1), default=100, metavar="B", help="images a step (default: %(default)s)")
     add("--optimizer", choices=optimizers.BY_NAME, default="adam", help="(default: %(default)s)")
     add("--image", type=image, metavar="CxHxW", help="random images of this shape (default: MNIST's)")
-    add("--backend", choices=NAMES, help="where to compute (default: $XPCNN_BACKEND, or numpy)")
+    add("--backend", type=backend_name, metavar="NAME", help=WHERE)
     add("--kernels", choices=(*kernels.CHOICES, "both"), help="which run (default: $XPCNN_KERNELS, or tuned)")
     add("--layers", action="store_true", help="tell every layer's time too")
     add("--against", choices=("pytorch",), help="run the same training there, in turn")

@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 
 from xpcnn import data, models
-from xpcnn.backend import NAMES, active_backend, set_backend
+from xpcnn.backend import active_backend, set_backend
 from xpcnn.checkpoint import load_weights, read_weights
-from xpcnn.command_line import counted, image_bar, run, whole
+from xpcnn.command_line import WHERE, backend_name, counted, image_bar, run, whole
 from xpcnn.data.datasets import LOADERS
 from xpcnn.errors import CheckpointError
 from xpcnn.metrics import confusion_matrix, per_class
@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
     add("--model", choices=CHOICES["model"], help="network (default: the file's)")
     add("--dataset", choices=CHOICES["dataset"], help="whose test images (default: the file's)")
     add("--data-dir", type=Path, metavar="DIR", help="folder of the data set's files (default: $XPCNN_DATA)")
-    add("--backend", choices=NAMES, help="where to compute (default: $XPCNN_BACKEND, or numpy)")
+    add("--backend", type=backend_name, metavar="NAME", help=WHERE)
     add("--batch-size", type=whole(1), default=200, metavar="B", help="images at once (default: %(default)s)")
     add("--wrong", type=png, metavar="FILE.png", help="draw the misclassified images (needs xpcnn[viz])")
     add("--json", action="store_true", help="end with one line of JSON, the result")

@@ -5,18 +5,19 @@
     python scripts/train.py --model deep --augment --output runs/deep --checkpoint-every 100
     python scripts/train.py --resume runs/deep                go on from its last checkpoint, to the bit
 
-Ctrl-C ends it cleanly: the weights, and a checkpoint, are saved in the folder of --output, or else the weights in a
-file whose name is printed. A resumed run takes its configuration from the checkpoint. Only --backend,
---checkpoint-every and what --data-dir, --metrics, --json and --quiet say may be new; and --epochs may grow if the
-schedule is constant, since any other is laid out over all epochs from the first step on.
+Ctrl-C, or SIGTERM, ends it cleanly: the weights, and a checkpoint, are saved in the folder of --output, or else the
+weights in a file whose name is printed. Until it ends no other run may write to that folder. A resumed run takes its
+configuration from the checkpoint. Only --backend, --checkpoint-every and what --data-dir, --metrics, --json and --quiet
+say may be new; and --epochs may grow if the schedule is constant, since any other is laid out over all epochs from the
+first step on.
 """
 
 import argparse
 import json
 import os
-import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,24 @@ from tqdm import tqdm
 
 import xpcnn
 from xpcnn import data, models, optimizers, schedules
-from xpcnn.backend import NAMES, active_backend, set_backend, synchronize
+from xpcnn.backend import Backend, active_backend, set_backend, synchronize
 from xpcnn.checkpoint import load_checkpoint, read_config
-from xpcnn.command_line import INTERRUPTED, counted, image_bar, not_negative, positive, run, stoppable, whole
+from xpcnn.command_line import (
+    WHERE,
+    backend_name,
+    counted,
+    ended_by,
+    ignore_signals,
+    image_bar,
+    not_negative,
+    positive,
+    run,
+    stoppable,
+    whole,
+)
 from xpcnn.data.datasets import LOADERS
 from xpcnn.errors import CheckpointError, DivergenceError
+from xpcnn.lock import locked
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.position import Position
 from xpcnn.record import CHECKPOINT, Record
@@ -77,7 +91,7 @@ def arguments() -> argparse.Namespace:
         "--augment", action="store_true", help="turn, zoom, shift, crop or flip images, as suits the data set"
     )
     add("--seed", type=whole(0), default=0, help="of all that is drawn at random (default: %(default)s)")
-    add("--backend", choices=NAMES, help="where to compute (default: $XPCNN_BACKEND, or numpy)")
+    add("--backend", type=backend_name, metavar="NAME", help=WHERE)
     add("--limit", type=whole(1), metavar="N", help="train on the first N images; test on all")
     add("--output", type=Path, metavar="DIR", help="for weights.safetensors, metrics.jsonl, config.json")
     add(
@@ -121,8 +135,19 @@ def resumed(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argpar
 def main() -> int:
     args = arguments()
     machine = set_backend(args.backend) if args.backend else active_backend()
-    np.seterr(over="ignore", invalid="ignore")  # train() finds a loss that is not finite, and names the step
     dataset = data.load(args.dataset, args.data_dir, quiet=args.quiet)
+    with ExitStack() as stack:
+        # train() finds a loss that is not finite, and names the step
+        stack.enter_context(np.errstate(over="ignore", invalid="ignore"))
+        if args.output:  # until this process ends nobody else may write there
+            args.output.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(args.output))
+        if args.metrics:
+            stack.enter_context(locked(args.metrics))
+        return train_network(args, machine, dataset)
+
+
+def train_network(args: argparse.Namespace, machine: Backend, dataset: data.Dataset) -> int:
     images, labels = (part[: args.limit] for part in dataset.train)
     epochs = args.epochs or EPOCHS.get(args.model, MORE_EPOCHS)
     steps = epochs * -(-len(images) // args.batch_size)
@@ -163,7 +188,7 @@ def main() -> int:
                 progress=lambda batches: save_checkpoint_between(between(counted(bar, batches, "training"))),
             ):  # fmt: skip
                 synchronize()
-                seconds = time.perf_counter() - begin
+                seconds = max(time.perf_counter() - begin, 1e-9)  # a clock may stand still
                 spent, trained = spent + seconds, trained + len(images) - done
                 bar.set_description("testing")
                 accuracy = evaluate(model, dataset.test, progress=between)
@@ -176,14 +201,15 @@ def main() -> int:
                     record.checkpoint(model, optimizer, position)
                 say(f"epoch {epoch}/{epochs}  loss {loss:.4f}  test accuracy {accuracy:.2%}  {seconds:.1f} s")
                 done, begin = 0, time.perf_counter()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would undo what the first one saves
+    except KeyboardInterrupt as interrupt:
+        ignore_signals()
+        code, how = ended_by(interrupt)
+        record.checkpoint(model, optimizer, position)  # first: it refuses a loss that is not finite
         file = record.save(model, optimizer.steps)
-        record.checkpoint(model, optimizer, position)
-        ended = f"interrupted after {optimizer.steps} of {steps} steps"
+        ended = f"{how} after {optimizer.steps} of {steps} steps"
         on = f"; go on with: python scripts/train.py --resume {args.output}" if args.output else ""
         print(f"train.py: {ended}{on}; the weights are in {file}", file=sys.stderr)
-        return INTERRUPTED
+        return code
     except DivergenceError as error:
         kept = f"; the weights of epoch {epoch} are in {record.weights}" if args.output and epoch else ""
         raise DivergenceError(f"{error}{kept}") from None

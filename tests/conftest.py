@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
+from xpcnn import backend as backends
 from xpcnn.backend import probe_cupy, use_backend
 from xpcnn.simulated.judge import why_no_judge
 
@@ -56,7 +57,10 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def _begin_on_numpy():
+def _begin_on_numpy(monkeypatch):
+    monkeypatch.setattr(
+        backends, "_default", backends._default
+    )  # a test that sets the process's default keeps it
     with use_backend("numpy"):
         yield
 

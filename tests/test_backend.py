@@ -1,3 +1,4 @@
+import asyncio
 import inspect
 import os
 import re
@@ -17,6 +18,7 @@ from xpcnn.backend import (
     accelerated,
     active_backend,
     check_array,
+    register_backend,
     set_backend,
     to_device,
     to_host,
@@ -24,16 +26,21 @@ from xpcnn.backend import (
     xp,
 )
 from xpcnn.errors import BackendError, DtypeError
+from xpcnn.simulated.judge import why_no_judge
 
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch):
     """Each test begins without a choice and without XPCNN_BACKEND; whatever it opened is forgotten at its end."""
-    monkeypatch.setattr(backend, "_active", None)
+    monkeypatch.setattr(backend, "_default", None)
+    monkeypatch.setattr(backend, "_opened", {})
+    openers = dict(backend._OPENERS)
     monkeypatch.delenv("XPCNN_BACKEND", raising=False)
-    backend._open.cache_clear()
+    token = backend._chosen.set(None)
     yield
-    backend._open.cache_clear()
+    backend._chosen.reset(token)
+    backend._OPENERS.clear()
+    backend._OPENERS.update(openers)
 
 
 @pytest.fixture
@@ -47,13 +54,16 @@ def stub(monkeypatch):
         uploads.append(array)
         return array if isinstance(array, DeviceArray) else DeviceArray(array)
 
+    @register_backend("stub")
     def open_stub():
-        waits = []
-        device = Backend("stub", module, DeviceArray, upload, DeviceArray.get, lambda: waits.append(1), True)
-        return SimpleNamespace(**vars(device), waits=waits, uploads=uploads)
+        return Backend("stub", module, DeviceArray, upload, DeviceArray.get, lambda: waits.append(1), True)
 
-    monkeypatch.setitem(backend._OPENERS, "stub", open_stub)
+    waits.clear()
     return "stub"
+
+
+waits = []
+"""Filled by whoever waits for the stub."""
 
 
 # ---------------------------------------------------------------- choosing
@@ -156,9 +166,9 @@ def test_xp_is_never_stale(stub):
 
 
 def test_synchronize_waits_for_the_active_device(stub):
-    device = set_backend(stub)
+    set_backend(stub)
     xpcnn.synchronize()
-    assert device.waits == [1]
+    assert waits == [1]
 
 
 # ---------------------------------------------------------------- CuPy
@@ -326,3 +336,315 @@ def test_an_unknown_choice_of_kernels_is_refused(monkeypatch):
         BackendError, match=r"XPCNN_KERNELS='fast' is unknown; set it to one of: tuned, pure, reference"
     ):
         set_backend("numpy")
+
+
+# ---------------------------------------------------------------- kernels as a choice
+
+
+def modules_of(active):
+    return {kernel.__module__.split(".")[2] for kernel in active.kernels.values()}
+
+
+@pytest.mark.parametrize("variable", [None, "reference", "pure"])
+def test_the_choice_of_kernels_is_an_argument_that_wins_over_the_environment(monkeypatch, variable):
+    if variable:
+        monkeypatch.setenv("XPCNN_KERNELS", variable)
+    else:
+        monkeypatch.delenv("XPCNN_KERNELS", raising=False)
+    with use_backend("numpy", kernels="reference") as active:
+        assert active.kernels == {}
+    with use_backend("numpy", kernels="pure") as active:
+        assert modules_of(active) == {"numpy"}
+    with use_backend("numpy", kernels="tuned") as tuned, use_backend("numpy", "tuned") as again:
+        assert {"numpy"} <= modules_of(tuned) <= {"numpy", "numba"}
+        assert tuned is again
+    with use_backend("numpy") as active:
+        assert len(active.kernels) == (0 if variable == "reference" else len(tuned.kernels))
+    assert set_backend("numpy", kernels="reference").kernels == {}
+    assert active_backend().kernels == {}
+
+
+def test_opening_the_reference_loads_no_kernels_and_leaves_blas_alone():
+    program = (
+        "import sys, xpcnn; from threadpoolctl import threadpool_info; import numpy\n"
+        "blas = lambda: [x['num_threads'] for x in threadpool_info() if x['user_api'] == 'blas']\n"
+        "before = blas(); xpcnn.set_backend('numpy', kernels='reference')\n"
+        "assert blas() == before; assert not any('kernels.num' in name for name in sys.modules)"
+    )
+    folder = os.path.dirname(os.path.dirname(xpcnn.__file__))
+    environment = {name: value for name, value in os.environ.items() if name != "XPCNN_KERNELS"}
+    subprocess.run([sys.executable, "-c", program], env={**environment, "PYTHONPATH": folder}, check=True)
+
+
+@pytest.mark.parametrize("choose", [set_backend, lambda *args: use_backend(*args).__enter__()])
+def test_an_unknown_choice_of_kernels_as_an_argument_is_refused(choose):
+    with pytest.raises(BackendError, match="kernels 'fast' are unknown; pass one of: tuned, pure, reference"):
+        choose("numpy", "fast")
+
+
+def test_a_backend_itself_may_be_used():
+    own = Backend("own", np, np.ndarray, np.asarray, np.asarray, kernels={"halve": lambda x, by=2: "own"})
+    with use_backend(own) as active:
+        assert active is own
+        assert halve(6) == "own"
+        with use_backend(own, kernels="reference"):
+            assert halve(6) == 3
+        assert halve(6) == "own"
+    assert halve(6) == 3
+
+
+# ---------------------------------------------------------------- registration
+
+
+def registered(name="mine", **fields):
+    @register_backend(name)
+    def open_mine():
+        return Backend(name, np, np.ndarray, upload=np.asarray, download=np.asarray, **fields)
+
+    return open_mine
+
+
+def test_a_third_party_s_backend_trains_a_step():
+    """Its arrays and its kernel; neither is known to any line of the package."""
+    from xpcnn import models
+    from xpcnn.losses import SoftmaxCrossEntropy
+    from xpcnn.optimizers import Adam
+
+    class Mine(np.ndarray):
+        pass
+
+    def mine(function):
+        def call(*args, **kwargs):
+            result = function(*args, **kwargs)
+            return result.view(Mine) if type(result) is np.ndarray else result
+
+        return call
+
+    class Module(ModuleType):
+        ndarray = Mine
+
+        def __getattr__(self, name):
+            value = getattr(np, name)
+            return mine(value) if callable(value) and not isinstance(value, type) else value
+
+    calls = []
+
+    def relu(x):
+        calls.append(type(x))
+        return np.maximum(x, 0)
+
+    @register_backend("mine")
+    def open_mine():
+        return Backend(
+            "mine", Module("mine"), Mine, upload=lambda x: np.asarray(x).view(Mine),
+            download=lambda x: np.asarray(x), kernels={"relu": relu},
+        )  # fmt: skip
+
+    assert "mine" in NAMES
+
+    def step():
+        model, criterion = models.simple(rng=0), SoftmaxCrossEntropy()
+        optimizer = Adam(model.parameters())
+        x = to_device(np.random.default_rng(1).standard_normal((4, 1, 28, 28), np.float32))
+        loss = criterion(model(x), to_device(np.arange(4)))
+        model.backward(criterion.backward())
+        optimizer.step()
+        return float(loss), to_host(optimizer.data).copy()
+
+    with use_backend("mine"):
+        found = step()
+        assert calls
+        assert set(calls) == {Mine}
+    with use_backend("mine", kernels="reference"):
+        calls.clear()
+        step()
+        assert not calls
+    with use_backend("numpy", kernels="reference"):
+        expected = step()
+    assert found[0] == pytest.approx(expected[0], rel=1e-6)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-5, atol=1e-6)
+
+
+def test_ours_are_registered_the_same_way():
+    assert list(NAMES) == ["numpy", "cupy", "simulated", "auto"]
+    assert backend._OPENERS["numpy"]().ndarray is np.ndarray
+
+
+def test_a_cell_that_registers_again_replaces_its_own():
+    registered(remark="first")
+    assert set_backend("mine").remark == "first"
+    registered(remark="second")
+    assert set_backend("mine").remark == "second"
+
+
+def test_a_name_that_is_taken_is_refused():
+    with pytest.raises(BackendError, match=r"'numpy' is taken by xpcnn\.backend\._numpy; pass another name"):
+        registered("numpy")
+    registered()
+
+    def another():
+        raise AssertionError
+
+    with pytest.raises(BackendError, match=r"'mine' is taken by .*open_mine; pass another name"):
+        register_backend("mine")(another)
+
+
+@pytest.mark.parametrize("name", ["", "cupy:1", "Mine", "my backend", "1st", "a.b"])
+def test_a_name_that_no_option_could_hold_is_refused(name):
+    with pytest.raises(BackendError, match=r"expected a name of lower-case letters, .*; rename it"):
+        registered(name)
+
+
+def test_an_opener_that_returns_something_else_is_named():
+    register_backend("mine")(lambda: np)
+    with pytest.raises(BackendError, match=r"mine: its opener returned module; return an xpcnn\.backend\.Ba"):
+        set_backend("mine")
+
+
+def test_a_package_s_entry_point_is_found_by_name(tmp_path):
+    """XPCNN_BACKEND and --backend know what is installed, without an import."""
+    (tmp_path / "party.py").write_text(
+        "import numpy as np\nfrom xpcnn.backend import Backend, register_backend\n"
+        "@register_backend('third')\ndef opened():\n"
+        "    return Backend('third', np, np.ndarray, upload=np.asarray, download=np.asarray)\n"
+    )
+    info = tmp_path / "party-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: party\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[xpcnn.backends]\nthird = party\n")
+    folder = os.path.dirname(os.path.dirname(xpcnn.__file__))
+    environment = {
+        **os.environ,
+        "XPCNN_BACKEND": "third",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), folder]),
+    }
+    program = (
+        "import xpcnn.backend as b; print(b.xp); from xpcnn.command_line import backend_name as n; n('third')"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "<xp: third>\n"
+
+
+# ---------------------------------------------------------------- one of several devices
+
+
+@pytest.fixture
+def two_gpus(install):
+    """A CuPy with two GPUs, and the list of the devices that were selected."""
+    module, current = stub_cupy(devices=2), [0]
+    module.cuda.runtime.getDevice = lambda: current[-1]
+    module.cuda.runtime.setDevice = current.append
+    module.zeros = lambda shape: DeviceArray([current[-1]])
+    module.asarray = lambda values: DeviceArray([current[-1]])
+    install(module)
+    return current
+
+
+def test_cupy_1_computes_on_the_second_gpu_and_leaves_the_first_current(two_gpus):
+    with use_backend("cupy:1") as chosen:
+        assert (chosen.name, chosen.device) == ("cupy:1", 1)
+        assert to_device(np.ones(3)).get().tolist() == [1]
+        assert xp.zeros(1).get().tolist() == [1]
+        two_gpus.append(0)  # another task's or library's choice
+        assert xp.zeros(1).get().tolist() == [1]
+        two_gpus.append(0)
+        assert to_device(np.ones(3)).get().tolist() == [1]
+        two_gpus.append(0)
+        assert two_gpus_seen(two_gpus) == 1
+        with use_backend("cupy:0"):
+            assert xp.zeros(1).get().tolist() == [0]
+        assert two_gpus[-1] == 1
+    assert two_gpus[-1] == 0
+    with use_backend("cupy"):
+        assert xp.zeros(1).get().tolist() == [0]
+
+
+def two_gpus_seen(current):
+    @accelerated
+    def device():
+        return current[-1]
+
+    return device()
+
+
+def test_set_backend_selects_the_device_too(two_gpus):
+    set_backend("cupy:1")
+    assert two_gpus[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cupy:2", "cupy:2 cannot run here: there are 2 devices, numbered from 0; write one of: cupy:0, cupy:1"),
+        ("numpy:1", "numpy:1 cannot run here: numpy has one device; write numpy"),
+        ("cupy:", "'cupy:' is unknown"),
+        ("cupy:-1", "'cupy:-1' is unknown"),
+        ("cupy:one", "'cupy:one' is unknown"),
+        ("opencl:1", "'opencl:1' is unknown"),
+    ],
+)  # fmt: skip
+def test_a_device_that_is_not_there_is_named(two_gpus, name, message):
+    with pytest.raises(BackendError, match=re.escape(message)):
+        set_backend(name)
+    assert two_gpus[-1] == 0
+
+
+needs_the_device = pytest.mark.skipif(why_no_judge() is not None, reason=str(why_no_judge()))
+
+
+@needs_the_device
+def test_the_second_simulated_device_has_arrays_of_its_own():
+    with use_backend("simulated:0"):
+        x = to_device(np.ones(3, np.float32))
+    with use_backend("simulated:1"):
+        y = to_device(np.ones(3, np.float32))
+        with pytest.raises(ValueError, match="array device = 0 while current = 1"):
+            y + x
+        with (
+            use_backend("simulated:0"),
+            pytest.raises(ValueError, match="array device = 1 while current = 0"),
+        ):
+            xp.exp(y)
+        assert to_host(y + to_device(to_host(x))).tolist() == [2, 2, 2]
+    with use_backend("simulated"):
+        assert to_host(x + x).tolist() == [2, 2, 2]
+    with pytest.raises(BackendError, match=r"there are 2 devices.*simulated:0, simulated:1"):
+        set_backend("simulated:2")
+
+
+@needs_the_device
+def test_tasks_on_two_simulated_devices_take_turns():
+    async def run(turn, name):
+        with use_backend(name):
+            x = to_device(np.ones(3, np.float32))
+            for _ in range(3):
+                await turn()
+                x = xp.add(x, x)
+            return to_host(x).tolist()
+
+    async def together():
+        barrier = asyncio.Barrier(2)
+        return await asyncio.gather(run(barrier.wait, "simulated:0"), run(barrier.wait, "simulated:1"))
+
+    assert asyncio.run(together()) == [[8.0] * 3] * 2
+
+
+@needs_the_device
+def test_a_network_trains_on_the_second_simulated_device():
+    from xpcnn import models
+    from xpcnn.losses import SoftmaxCrossEntropy
+    from xpcnn.optimizers import Momentum
+
+    weights = []
+    for name in ("simulated:0", "simulated:1"):
+        with use_backend(name):
+            model, criterion = models.lenet5(rng=0), SoftmaxCrossEntropy()
+            optimizer = Momentum(model.parameters())
+            x = to_device(np.random.default_rng(0).standard_normal((2, 1, 28, 28), np.float32))
+            criterion(model(x), to_device(np.arange(2)))
+            model.backward(criterion.backward(), need_dx=False)
+            optimizer.step()
+            weights.append(to_host(optimizer.data))
+    np.testing.assert_array_equal(*weights)

@@ -2,13 +2,25 @@
 
 import argparse
 import io
+import signal
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
-from xpcnn.command_line import counted, image_bar, not_negative, positive, run, whole
-from xpcnn.errors import DatasetError
+from xpcnn.command_line import Terminated, counted, image_bar, not_negative, positive, run, whole
+from xpcnn.errors import DatasetError, LockedError
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    """What run() sets for the whole process is set back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    with warnings.catch_warnings():
+        monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+        yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +47,16 @@ def test_other_numbers_are_refused_with_what_is_wanted(read, text):
         (DatasetError("no images"), "script.py: no images", ""),
         (PermissionError(13, "Permission denied", "there"), "script.py: there: Permission denied; ", ""),
         (KeyboardInterrupt(), "130", "script.py: interrupted\n"),
+        (Terminated(), "143", "script.py: ended by SIGTERM\n"),
+        (OSError(28, "No space left on device"), "script.py: No space left on device; make room", ""),
+        (OSError("the tape is torn"), "script.py: the tape is torn; make room", ""),
+        (OSError(), "script.py: OSError; make room", ""),
+        (
+            OSError(18, "Cross-device link", "a", None, "b"),
+            "script.py: a: b: Cross-device link; make room",
+            "",
+        ),
+        (LockedError("run: process 3 writes there"), "script.py: run: process 3 writes there", ""),
     ],
 )
 def test_an_error_ends_in_one_sentence(monkeypatch, capfd, error, code, sentence):
@@ -46,6 +68,7 @@ def test_an_error_ends_in_one_sentence(monkeypatch, capfd, error, code, sentence
     with pytest.raises(SystemExit) as ended:
         run(main)
     assert str(ended.value.code).startswith(code)
+    assert "None" not in str(ended.value.code)
     assert capfd.readouterr().err == sentence
 
 

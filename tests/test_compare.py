@@ -29,7 +29,7 @@ def wrong(monkeypatch):
 
     def plant(name, kernel):
         with use_backend("numpy") as active:
-            monkeypatch.setitem(active.kernels, name, kernel)
+            monkeypatch.setitem(active.kernels, name, kernel)  # of every later use of this backend
 
     return plant
 

@@ -22,15 +22,21 @@ NO_GPU = [
 ]
 
 
+def nothing_chosen(monkeypatch):
+    """No backend is open, and neither this context nor the process has chosen one."""
+    monkeypatch.setattr(backend, "_default", None)
+    monkeypatch.setattr(backend, "_opened", {})
+
+
 @pytest.fixture(autouse=True)
 def restored(monkeypatch):
     """Backends are opened anew; CuPy is one without a GPU, whatever this machine has."""
-    monkeypatch.setattr(backend, "_active", None)
+    nothing_chosen(monkeypatch)
     monkeypatch.setattr(probe, "steps", lambda: NO_GPU)
     monkeypatch.delenv("XPCNN_KERNELS", raising=False)
-    backend._open.cache_clear()
+    token = backend._chosen.set(None)
     yield
-    backend._open.cache_clear()
+    backend._chosen.reset(token)
 
 
 def lines_of(text):
@@ -131,7 +137,7 @@ def test_no_line_is_wider_than_the_terminal(asked):
 
 def test_looking_leaves_the_active_backend_as_it_is():
     diagnosis.diagnose({})
-    assert backend._active is None
+    assert backend._chosen.get() is backend._default is None
 
 
 def test_in_a_process_of_its_own():

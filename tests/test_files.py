@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from xpcnn.files import replacing
+from xpcnn.files import naming, replacing
 
 
 def names(folder):
@@ -110,3 +110,53 @@ def test_a_folder_in_the_way_is_an_error(tmp_path):
     (tmp_path / "weights").mkdir()
     with pytest.raises(OSError), replacing(tmp_path / "weights"):  # noqa: PT011 - the system's own
         pass
+
+
+# ---------------------------------------------------------------- a disk that is full
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device without room")
+def test_a_device_without_room_is_named():
+    with pytest.raises(OSError, match="No space left on device") as caught, replacing("/dev/full") as file:
+        file.write(b"new")
+    assert caught.value.filename == "/dev/full"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits as POSIX has them")
+def test_a_file_without_room_is_named_and_the_old_one_stays(tmp_path):
+    target = tmp_path / "weights"
+    target.write_bytes(b"old")
+    program = (
+        "import resource, sys; from xpcnn.files import replacing\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    with replacing(sys.argv[1]) as file:\n"
+        "        file.write(bytes(100_000))\n"
+        "except OSError as error:\n"
+        "    print(error.filename, error.strerror, sep=chr(10))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(target)], capture_output=True, text=True, check=True,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+    )  # fmt: skip
+    assert ended.stdout.splitlines() == [str(target), "File too large"]
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["weights"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="a name for standard output")
+def test_standard_output_is_written_to_when_it_is_a_pipe(tmp_path):
+    program = "from xpcnn.files import replacing\nwith replacing('/dev/stdout') as file: file.write(b'new')"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"new", b"")
+
+
+def test_naming_keeps_a_name_that_is_there_and_other_errors():
+    with pytest.raises(FileNotFoundError) as caught, naming("other"):
+        open("absent/file")  # noqa: SIM115
+    assert caught.value.filename == "absent/file"
+    with pytest.raises(ValueError, match="no file"), naming("other"):
+        raise ValueError("no file")

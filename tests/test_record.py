@@ -1,10 +1,13 @@
 """A run's files, and those of the run before it."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from xpcnn.checkpoint import load_weights, read_weights
+from xpcnn.errors import CheckpointError
 from xpcnn.layers import Affine
 from xpcnn.position import Position
 from xpcnn.record import Record
@@ -87,3 +90,42 @@ def test_a_run_that_goes_on_cuts_off_what_comes_again(model, tmp_path, step, kep
     assert {path.name for path in tmp_path.iterdir()} == {
         "config.json", "metrics.jsonl", "weights.safetensors", ".weights.safetensors.mine.tmp",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        "{}",
+        '{"epoch": "1"}',
+        '{"epoch": null}',
+        '{"epoch": 1.5}',
+        "\x00",
+        "[" * 9999,
+        "\xff",
+    ],
+)
+def test_a_line_that_is_none_of_metrics_is_named_and_nothing_is_lost(model, tmp_path, line):
+    Record(CONFIG, tmp_path).add({"epoch": 1}, model, 1)
+    metrics = tmp_path / "metrics.jsonl"
+    content = metrics.read_bytes() + line.encode("latin-1") + b"\n"
+    metrics.write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=r"metrics\.jsonl: line 2 is no line of metrics, .*; repair the file or"
+    ):
+        Record(CONFIG, tmp_path, resumed=resumed_at(2, 0))
+    assert metrics.read_bytes() == content
+
+
+def test_runs_that_are_interrupted_at_once_keep_all_their_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    networks = [Affine(2, 3, rng=number) for number in range(6)]
+    records = [Record(CONFIG) for _ in networks]
+    with ThreadPoolExecutor(len(networks)) as pool:
+        list(pool.map(lambda record, network: record.save(network, 1), records, networks))
+    saved = {read_weights(file)[0]["weight"].tobytes() for file in tmp_path.iterdir()}
+    assert saved == {np.asarray(network.weight.data).tobytes() for network in networks}

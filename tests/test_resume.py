@@ -2,23 +2,29 @@
 
 import copy
 import json
+import re
+from importlib.metadata import version
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import xpcnn
-from xpcnn.backend import active_backend, to_host, use_backend
+from xpcnn.backend import Backend, active_backend, to_host, use_backend
 from xpcnn.checkpoint import load_checkpoint, load_weights, read_config, save_checkpoint, save_weights
+from xpcnn.circumstances import circumstances
 from xpcnn.data import Compose, Crop, Flip
-from xpcnn.errors import CheckpointError, DivergenceError
+from xpcnn.errors import CheckpointError, DivergenceError, ReproducibilityWarning
+from xpcnn.kernels import CHOICES
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Pooling, ReLU, Sequential, Tanh
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import BY_NAME, SGD, Adam
 from xpcnn.position import Position, generator
 from xpcnn.schedules import one_cycle, warm_up
+from xpcnn.sealed import seal, unseal
 from xpcnn.training import train
 
 IMAGES, BATCH, EPOCHS = 13, 5, 3  # three steps an epoch, the last of them with fewer images
@@ -208,7 +214,11 @@ def test_on_another_backend_within_tolerance(backend, dataset, file):
     losses = Training().run(dataset)
     with use_backend("numpy"):
         stopped(dataset, file, 4)
-    resumed = Training(seed=9).resume(file)
+    if active_backend().name == "numpy":
+        resumed = Training(seed=9).resume(file)
+    else:
+        with pytest.warns(ReproducibilityWarning, match=f"backend is {active_backend().name} .was numpy"):
+            resumed = Training(seed=9).resume(file)
     assert isinstance(resumed.position.losses, active_backend().ndarray)
     np.testing.assert_allclose(
         [loss for _, loss in resumed.run(dataset)], [loss for _, loss in losses[1:]], rtol=1e-4
@@ -392,6 +402,10 @@ def test_another_data_set_or_batch_size_in_the_middle_of_an_epoch(dataset, good,
 
 def test_weights_are_no_checkpoint_and_a_checkpoint_is_no_weights(good, tmp_path):
     save_weights(small(), tmp_path / "weights")
+    assert_refused(
+        tmp_path / "weights", "expected a checkpoint, got weights, which load_weights reads; only a check"
+    )
+    save_file({"0.bias": np.zeros(3)}, tmp_path / "weights")
     assert_refused(tmp_path / "weights", "without a checksum, such as weights")
     with pytest.raises(CheckpointError, match=r"0\.bias is missing"):
         load_weights(small(), good)
@@ -453,3 +467,101 @@ def test_a_checksum_of_somebody_s_making(good, value):
     text = json.dumps(header, separators=(",", ":")).encode()
     good.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
     assert_refused(good, "checksum does not fit")
+
+
+# ---------------------------------------------------------------- what else the bits depend on
+
+
+def resealed(file, **changed):
+    """Write a checkpoint anew with other entries in its metadata, sealed as somebody else could seal it."""
+    arrays, metadata = unseal(file)
+    metadata |= {name: value for name, value in changed.items() if value is not None}
+    for name in [name for name, value in changed.items() if value is None]:
+        del metadata[name]
+    file.write_bytes(seal(arrays, metadata))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("numpy", "1.0"), ("kernels", "somebody's"), ("BLAS", "mkl"), ("instructions", "avr"), ("new", "x")],
+)
+def test_other_circumstances_are_named_and_the_training_goes_on(dataset, good, name, value):
+    saved = circumstances()
+    resealed(good, circumstances=json.dumps(saved | {name: value}))
+    with pytest.warns(
+        ReproducibilityWarning,
+        match=re.escape(f"{good}: {name} is {saved.get(name, 'absent')} (was {value}); so the"),
+    ) as said:
+        resumed = Training(seed=9).resume(good)
+    assert len(said) == 1
+    assert len(resumed.run(dataset)) == EPOCHS - 1
+
+
+def test_the_same_circumstances_are_nothing_to_say(good):
+    assert json.loads(unseal(good)[1]["circumstances"]) == circumstances()
+    Training(seed=9).resume(good)  # a warning would be an error
+
+
+def test_a_checkpoint_of_before_this_was_recorded_goes_on_in_silence(good):
+    resealed(good, circumstances=None)
+    Training(seed=9).resume(good)
+
+
+def test_every_choice_of_kernels_is_a_circumstance():
+    found = {}
+    for choice in CHOICES:
+        with use_backend("numpy", kernels=choice):
+            found[choice] = circumstances()["kernels"]
+    assert found["reference"] == "reference"
+    assert found["pure"] == "numpy"
+    assert found["tuned"] in {"numpy", f"numba {version('numba')} and numpy"}
+
+
+def test_a_gpu_is_a_circumstance():
+    runtime = SimpleNamespace(
+        getDeviceCount=lambda: 2, getDevice=lambda: 1, runtimeGetVersion=lambda: 13010,
+        getDeviceProperties=lambda device: {"name": f"GPU {device}".encode()},
+    )  # fmt: skip
+    module = ModuleType("cupy")
+    module.cuda, module.__version__ = SimpleNamespace(runtime=runtime), "14.2.0"
+    with use_backend(Backend("cupy:1", module, np.ndarray, np.asarray, np.asarray)):
+        found = circumstances()
+    assert found.items() >= {"backend": "cupy", "cupy": "14.2.0", "CUDA": "13010", "GPU": "GPU 1"}.items()
+
+
+@pytest.mark.parametrize("entry", ["network", "optimizer", "position", "keys", "xpcnn"])
+@pytest.mark.parametrize("value", [None, "", "{", "3", "[]", "{}", "null", '{"steps": "x"}', "[" * 5000])
+def test_an_odd_checkpoint_is_one_sentence_and_changes_nothing(good, entry, value):
+    resealed(good, **{entry: value})
+    assert_refused(good)
+
+
+@pytest.mark.parametrize("value", ["", "{", "3", "[1]", "null", "[" * 5000])
+@pytest.mark.parametrize("entry", ["config", "circumstances"])
+def test_an_odd_configuration_is_one_sentence(good, entry, value):
+    resealed(good, **{entry: value})
+    if entry == "circumstances":
+        assert_refused(good)
+    else:
+        with pytest.raises(CheckpointError, match="its config cannot be read"):
+            read_config(good)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"epoch": "x"}, {"step": None}, {"start": 3}, {"start": {}}, {"generator": {}}, {"generator": 3}, {"epoch": -1},
+     {"step": 99}, {"epoch": 1.5}, {"images": -3}, {"generator": {"bit_generator": "PCG64", "state": {"state": -1}}},
+     {"start": {"bit_generator": "Dice"}}],
+)  # fmt: skip
+def test_an_odd_position_is_one_sentence_and_changes_nothing(good, changed):
+    position = json.loads(unseal(good)[1]["position"])
+    resealed(good, position=json.dumps(position | changed))
+    assert_refused(good, "position")
+
+
+@pytest.mark.parametrize("losses", [None, np.zeros((3, 1), np.float32), np.zeros(3, np.int32)])
+def test_odd_losses_are_one_sentence_and_change_nothing(good, losses):
+    arrays, metadata = unseal(good)
+    del arrays["losses"]
+    good.write_bytes(seal(arrays | ({} if losses is None else {"losses": losses}), metadata))
+    assert_refused(good, "losses")

@@ -289,14 +289,14 @@ def test_a_loss_that_is_not_a_number_stops_before_the_update_and_names_the_step(
     assert_same(kept, {name: to_host(parameter.data) for name, parameter in model.named_parameters()})
 
 
-def test_where_work_is_queued_the_loss_is_looked_at_once_an_epoch(dataset, backend, monkeypatch):
-    monkeypatch.setattr("xpcnn.backend._active", dataclasses.replace(backend, asynchronous=True))
-    model = small()
-    optimizer = Adam(model.parameters(), 0.01)
-    training = fit(model, dataset, optimizer, epochs=3, transform=nan_at(6, before=lambda: None))
-    assert next(training)[0] == 1
-    with pytest.raises(DivergenceError, match=r"became nan at step 6 \(epoch 2\)"):
-        next(training)
+def test_where_work_is_queued_the_loss_is_looked_at_once_an_epoch(dataset, backend):
+    with use_backend(dataclasses.replace(backend, asynchronous=True)):
+        model = small()
+        optimizer = Adam(model.parameters(), 0.01)
+        training = fit(model, dataset, optimizer, epochs=3, transform=nan_at(6, before=lambda: None))
+        assert next(training)[0] == 1
+        with pytest.raises(DivergenceError, match=r"became nan at step 6 \(epoch 2\)"):
+            next(training)
     assert optimizer.steps == 8
 
 
@@ -463,10 +463,8 @@ def test_another_backend_than_the_model_s_is_refused(dataset, backend):
         pass
 
     other = dataclasses.replace(backend, name="other", ndarray=Elsewhere)
-    with use_backend("numpy"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpcnn.backend._active", other)
-        with pytest.raises(Exception, match="other") as caught:
-            next(fit(model, dataset, SGD(model.parameters())))
+    with use_backend(other), pytest.raises(Exception, match="other") as caught:
+        next(fit(model, dataset, SGD(model.parameters())))
     assert type(caught.value).__name__ == "BackendError"
 
 

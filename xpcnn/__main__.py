@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         print(text)
         return 0 if usable else 1
     backends = [
-        name if ":" in name or not args.kernels else f"{name}:{args.kernels}" for name in args.backends
+        f"{name}:{args.kernels}" if args.kernels and _names_no_kernels(name) else name
+        for name in args.backends
     ]
     try:
         comparison = compare(
@@ -36,6 +37,11 @@ def main(arguments: Sequence[str] = ()) -> int:
         return 2
     print(report(comparison))
     return 0 if comparison.parted is None else 1
+
+
+def _names_no_kernels(name: str) -> bool:
+    _, colon, last = name.partition(":")
+    return not colon or last.isdecimal()  # cupy:1 is the second GPU
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,22 +1,27 @@
 """Which machine computes: `xp` is NumPy or CuPy, chosen when the program starts or with one call.
 
 `np` always means the host, `xp` the active device; arrays cross between the two in `to_device` and
-`to_host` only. The choice is the environment variable XPCNN_BACKEND (default "numpy") until
-`set_backend` or `use_backend` is called. XPCNN_KERNELS=reference turns every substitute kernel off, "pure" what
-Numba compiles.
+`to_host` only. The active backend belongs to its context: every thread and every asyncio task has its own. One that
+chose none computes on the process's default, which `set_backend` sets and which the environment variable XPCNN_BACKEND
+(default "numpy") is until then. XPCNN_KERNELS=reference turns every substitute kernel off, "pure" what Numba compiles.
 """
 
 import functools
+import importlib.metadata
 import os
+import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from xpcnn import kernels as substitution
 from xpcnn.errors import BackendError, DtypeError, KernelError
 from xpcnn.probe import probe_cupy
 
@@ -25,8 +30,6 @@ Array: TypeAlias = Any
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
-
-NAMES = ("numpy", "cupy", "simulated", "auto")
 
 
 @dataclass(frozen=True)
@@ -38,63 +41,125 @@ class Backend:
     ndarray: type
     upload: Callable[[Any], Array]
     download: Callable[[Array], np.ndarray]
-    synchronize: Callable[[], None]
-    asynchronous: bool
+    synchronize: Callable[[], None] = lambda: None
+    asynchronous: bool = False
     """Work is queued: reading a value waits for the device."""
     kernels: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    """Substitutes by the name of their op; those of `xpcnn.kernels` join them when the backend is opened."""
     remark: str = ""
     """What to know of it: how many threads, or why it is not all that it could be."""
+    select: Callable[[int], int] | None = None
+    """Makes the device of this number the calling thread's, and returns the previous one's; None with one device."""
+    device: int | None = None
+    """The number of the device, if it was asked for."""
 
 
+Opener: TypeAlias = Callable[[], Backend]
+
+_OPENERS: dict[str, Opener] = {}
+NAMES = _OPENERS.keys()
+"""The names of all registered backends, and "auto"."""
+
+_chosen: ContextVar[Backend | None] = ContextVar("xpcnn.backend", default=None)
+_default: Backend | None = None
+_opened: dict[tuple[str, str], Backend] = {}
+_opening = threading.RLock()
+"""Held while a backend is opened, so that two threads open one once."""
+
+
+# ---------------------------------------------------------------- registration
+
+
+def register_backend(name: str) -> Callable[[Opener], Opener]:
+    """Register the function below as the opener of backend `name`: it returns a `Backend`, or raises BackendError.
+
+    It is called when the backend is first asked for. A package that has an entry point `name` in the group
+    "xpcnn.backends" is imported by then, so that ``XPCNN_BACKEND=name`` and ``--backend name`` find it.
+
+    Raises
+    ------
+    BackendError
+        For a name that is taken, or that is not made of lower-case letters, digits, "_" and "-".
+
+    Examples
+    --------
+    >>> @register_backend("mine")
+    ... def open_mine():
+    ...     return Backend("mine", np, np.ndarray, upload=np.asarray, download=np.asarray)
+    >>> with use_backend("mine"):
+    ...     print(xp)
+    <xp: mine>
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+        raise BackendError(
+            f'register_backend: expected a name of lower-case letters, digits, "_" and "-", got {name!r}; rename it'
+        )
+
+    def register(opener: Opener) -> Opener:
+        known = _OPENERS.get(name, opener)
+        if (known.__module__, known.__qualname__) != (opener.__module__, opener.__qualname__):
+            raise BackendError(
+                f"register_backend: {name!r} is taken by {known.__module__}.{known.__qualname__}; pass another name"
+            )
+        with _opening:
+            _OPENERS[name] = opener
+            for key in [key for key in _opened if key[0].partition(":")[0] == name]:
+                del _opened[key]  # defined once more, as in a notebook
+        return opener
+
+    return register
+
+
+@register_backend("numpy")
 def _numpy() -> Backend:
-    from xpcnn import kernels
-
-    substitutes = kernels.load("numpy")
-    return Backend(
-        name="numpy",
-        module=np,
-        ndarray=np.ndarray,
-        upload=np.asarray,
-        download=np.asarray,
-        synchronize=lambda: None,
-        asynchronous=False,
-        kernels=substitutes,
-        remark=kernels.remark("numpy") if substitutes else "",
-    )
+    return Backend("numpy", np, np.ndarray, upload=np.asarray, download=np.asarray)
 
 
+@register_backend("cupy")
 def _cupy() -> Backend:
-    from xpcnn import kernels
-
     why_not = probe_cupy()
     if why_not is not None:
         raise BackendError(f"backend cupy cannot run here: {why_not}")
     import cupy
 
-    return _on_device("cupy", cupy, kernels.load("cupy"))
+    def select(device: int) -> int:
+        previous: int = cupy.cuda.runtime.getDevice()
+        if device != previous:
+            _check_number("cupy", device, cupy.cuda.runtime.getDeviceCount())
+            cupy.cuda.runtime.setDevice(device)
+        return previous
+
+    return _on_device("cupy", cupy, select)
 
 
+@register_backend("simulated")
 def _simulated() -> Backend:
-    from xpcnn import kernels, simulated
+    from xpcnn import simulated
+    from xpcnn.simulated.guard import DEVICES, select_device
     from xpcnn.simulated.judge import why_no_judge
 
     why_not = why_no_judge()
     if why_not is not None:
         raise BackendError(f"backend simulated cannot run here: {why_not}")
-    remark, substitutes = "", {}
-    try:
-        substitutes = kernels.load("simulated")
-        remark = kernels.remark("simulated")
-    except KernelError as error:  # no compiler: the arrays are as strict without kernels
-        remark = f"it runs the reference ops: {error}"
-        print(f"xpcnn: backend simulated: {remark}", file=sys.stderr)
-    return _on_device("simulated", simulated.stand_in, substitutes, remark)
+
+    def select(device: int) -> int:
+        _check_number("simulated", device, DEVICES)
+        return select_device(device)
+
+    return _on_device("simulated", simulated.stand_in, select)
 
 
-def _on_device(
-    name: str, module: Any, substitutes: dict[str, Callable[..., Any]], remark: str = ""
-) -> Backend:
-    """Return a backend whose arrays lie on a device, with CuPy's names for what crosses to it."""
+def _check_number(name: str, device: int, count: int) -> None:
+    if device >= count:
+        devices = f"there {'is 1 device' if count == 1 else f'are {count} devices'}, numbered from 0"
+        raise BackendError(
+            f"backend {name}:{device} cannot run here: {devices}; write one of: "
+            + ", ".join(f"{name}:{number}" for number in range(count))
+        )
+
+
+def _on_device(name: str, module: Any, select: Callable[[int], int]) -> Backend:
+    """Return a backend whose arrays are on a device, with CuPy's names for what crosses to it."""
     return Backend(
         name=name,
         module=module,
@@ -103,38 +168,106 @@ def _on_device(
         download=module.asnumpy,
         synchronize=lambda: module.cuda.get_current_stream().synchronize(),
         asynchronous=True,
-        kernels=substitutes,
-        remark=remark,
+        select=select,
     )
 
 
+@register_backend("auto")
 def _auto() -> Backend:
     why_not = probe_cupy()
-    chosen = _open("numpy" if why_not else "cupy")
+    chosen = _OPENERS["numpy" if why_not else "cupy"]()
     print(f"xpcnn: backend {chosen.name}" + (f" ({why_not})" if why_not else ""), file=sys.stderr)
     return chosen
 
 
-_OPENERS: dict[str, Callable[[], Backend]] = {
-    "numpy": _numpy, "cupy": _cupy, "simulated": _simulated, "auto": _auto,
-}  # fmt: skip
-_active: Backend | None = None
+def is_backend(name: str) -> bool:
+    """Tell whether `name` is registered, alone or with a device's number behind it as in "cupy:1"."""
+    kind, colon, number = name.partition(":")
+    if kind not in _OPENERS:
+        for entry in importlib.metadata.entry_points(group="xpcnn.backends", name=kind):
+            entry.load()
+    return kind in _OPENERS and (not colon or number.isdecimal())
 
 
-@functools.cache
-def _open(name: str) -> Backend:
-    if name not in _OPENERS:
-        raise BackendError(f"backend {name!r} is unknown; set XPCNN_BACKEND to one of: {', '.join(NAMES)}")
-    return _OPENERS[name]()
+def _open(name: str, choice: str | None) -> Backend:
+    """Return a backend with its kernels, opened when they are first asked for."""
+    kind, colon, number = name.partition(":")
+    choice = substitution.chosen(choice)
+    with _opening:
+        if (name, choice) in _opened:
+            return _opened[name, choice]
+        if not is_backend(name):
+            raise BackendError(
+                f"backend {name!r} is unknown; set XPCNN_BACKEND to one of: {', '.join(NAMES)}; or to cupy:1, say, "
+                "for the second GPU"
+            )
+        opened = _OPENERS[kind]()
+        if not isinstance(opened, Backend):
+            raise BackendError(
+                f"backend {name}: its opener returned {type(opened).__name__}; return an xpcnn.backend.Backend"
+            )
+        if colon:
+            opened = _of_number(opened, int(number))
+        _opened[name, choice] = opened = _with_kernels(opened, choice)
+        return opened
+
+
+def _of_number(backend: Backend, device: int) -> Backend:
+    if backend.select is None:
+        raise BackendError(
+            f"backend {backend.name}:{device} cannot run here: {backend.name} has one device; write {backend.name}"
+        )
+    backend.select(backend.select(device))  # there is one of this number; the current one stays current
+    return replace(backend, name=f"{backend.name}:{device}", device=device)
+
+
+def _with_kernels(backend: Backend, choice: str) -> Backend:
+    kind, remark = backend.name.partition(":")[0], backend.remark
+    if choice == "reference":
+        return replace(backend, kernels={})
+    try:
+        substitutes = substitution.load(kind, choice)
+        remark = remark or (substitution.remark(kind, choice) if substitutes else "")
+    except (
+        KernelError
+    ) as error:  # no compiler for the simulated device: its arrays are as strict without kernels
+        substitutes, remark = {}, f"it runs the reference ops: {error}"
+        print(f"xpcnn: backend {backend.name}: {remark}", file=sys.stderr)
+    return replace(backend, kernels=backend.kernels | substitutes, remark=remark)
+
+
+# ---------------------------------------------------------------- choosing
 
 
 def active_backend() -> Backend:
-    """Return the active backend, opening the one that XPCNN_BACKEND names when it is first asked for."""
-    return _active or set_backend(os.environ.get("XPCNN_BACKEND") or "numpy")
+    """Return this context's backend, or, if it chose none, the process's default.
+
+    While nobody called `set_backend` that is the backend which XPCNN_BACKEND names when it is first asked for.
+    """
+    backend = _chosen.get() or _default or _from_environment()
+    if backend.device is not None and backend.select is not None:
+        backend.select(backend.device)
+    return backend
 
 
-def set_backend(name: str) -> Backend:
-    """Make `name` the active backend: "numpy", "cupy", "simulated", or "auto" (CuPy where it works, and it says which).
+def _from_environment() -> Backend:
+    global _default
+    with _opening:
+        _default = _default or _open(os.environ.get("XPCNN_BACKEND") or "numpy", None)
+        return _default
+
+
+def set_backend(name: str, kernels: str | None = None) -> Backend:
+    """Make `name` the active backend, in this context and wherever none was chosen, as in a new thread.
+
+    Parameters
+    ----------
+    name : str
+        "numpy", "cupy", "simulated", another that is registered, or "auto" (CuPy where it works, and it says which).
+        "cupy:1" is the second GPU; plain "cupy" the one that CuPy has as its current device.
+    kernels : "tuned", "pure" or "reference"
+        All substitutes for the ops that are installed, those without what Numba compiles, or none: the textbook's ops.
+        None is XPCNN_KERNELS, and "tuned" if that is not set.
 
     Raises
     ------
@@ -147,29 +280,52 @@ def set_backend(name: str) -> Backend:
     >>> set_backend("numpy").name
     'numpy'
     """
-    global _active
-    _active = _open(name)
-    return _active
+    global _default
+    opened = _open(name, kernels)
+    _default = opened
+    _chosen.set(opened)
+    return active_backend()
 
 
 @contextmanager
-def use_backend(name: str, *, reference: bool = False, pure: bool = False) -> Iterator[Backend]:
-    """Make `name` the active backend inside a ``with`` block, and restore the former one at its end.
+def use_backend(name: str | Backend, kernels: str | None = None) -> Iterator[Backend]:
+    """Make `name` the active backend inside a ``with`` block, in this thread or asyncio task alone.
 
-    With `reference` it runs the ops of the textbook, without its kernels; with `pure` none that Numba compiles.
+    At the block's end this context is as it was before. A task that is started inside the block begins with its
+    backend; a thread begins with the process's default, so give it a block of its own.
+
+    Parameters
+    ----------
+    name : str or Backend
+        As for `set_backend`. Or a `Backend`, for example
+        ``dataclasses.replace(active_backend(), kernels={"relu": my_relu})``; it is taken as it is.
+    kernels : "tuned", "pure" or "reference"
+        As for `set_backend`.
+
+    Raises
+    ------
+    BackendError
+        As `set_backend`, and at the block's end if that is reached in another context, which the block never changed.
     """
-    from xpcnn import kernels
-
-    global _active
-    former = _active
+    if isinstance(name, Backend):
+        opened = name if kernels is None else _with_kernels(name, substitution.chosen(kernels))
+    else:
+        opened = _open(name, kernels)
+    restore = opened.select(opened.device) if opened.select and opened.device is not None else None
+    token = _chosen.set(opened)
     try:
-        opened = set_backend(name)
-        if reference or pure:
-            chosen = {} if reference else kernels.load(opened.name, "pure")
-            opened = _active = replace(opened, kernels=chosen)
         yield opened
     finally:
-        _active = former
+        try:
+            _chosen.reset(token)
+        except ValueError:
+            raise BackendError(
+                f"use_backend({opened.name!r}): the block began in another thread or task than it ends in; put the "
+                "whole of it into one"
+            ) from None
+        finally:
+            if restore is not None and opened.select:
+                opened.select(restore)
 
 
 class _ActiveModule:
@@ -216,7 +372,7 @@ def synchronize() -> None:
 
 
 def check_array(array: Any, who: object) -> None:
-    """Raise unless `array` is an array of the active backend; the message holds the call that mends it."""
+    """Raise unless `array` is an array of the active backend; the message holds the call that fixes it."""
     backend = active_backend()
     if isinstance(array, backend.ndarray):
         return

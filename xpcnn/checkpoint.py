@@ -4,36 +4,46 @@ Weights are what a model has learnt. A checkpoint is all that a training needs t
 to the bit: weights, every buffer, the optimizer's state, and the `Position` with its random generator.
 """
 
+import copy
 import inspect
 import json
-from collections.abc import Mapping
-from itertools import zip_longest
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from xpcnn import __version__
 from xpcnn.backend import Array, to_device, to_host
-from xpcnn.errors import CheckpointError, DivergenceError
+from xpcnn.circumstances import changes, circumstances
+from xpcnn.errors import CheckpointError, DivergenceError, ReproducibilityWarning, UnsealedWarning
 from xpcnn.files import replacing
-from xpcnn.layers import Buffer, Dropout, Layer, Parameter
+from xpcnn.layers import Buffer, Layer, Parameter
+from xpcnn.layers.representation import arguments
 from xpcnn.optimizers import Optimizer
 from xpcnn.position import Position, generator
-from xpcnn.sealed import seal, serialize, unseal
+from xpcnn.sealed import CHECKPOINT, read, seal, unseal
 
 
 def save_weights(model: Layer, file: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write parameters and persistent buffers under their dotted names, with `metadata`, and xpcnn's version.
 
-    Equal weights and metadata make equal bytes. The file is written beside its target and renamed, so a former
-    one stays whole until then.
+    Equal weights and metadata make equal bytes. The file is sealed by a checksum in its metadata: `read_weights` finds
+    every wrong bit, and other programs read it as any safetensors file. It is written beside its target and renamed,
+    so a previous one stays whole until then.
+
+    Raises
+    ------
+    CheckpointError
+        If `metadata` has an entry "checksum" or "sealed".
+    OSError
+        Where the file cannot be written.
     """
     arrays = {name: to_host(value.data) for name, value in _state(model).items()}
     with replacing(file) as handle:
-        handle.write(serialize(arrays, {"xpcnn": __version__, **(metadata or {})}))
+        handle.write(seal(arrays, {"xpcnn": __version__, **(metadata or {})}))
 
 
 def load_weights(model: Layer, file: str | PathLike[str]) -> None:
@@ -42,9 +52,14 @@ def load_weights(model: Layer, file: str | PathLike[str]) -> None:
     Raises
     ------
     CheckpointError
-        If the file is missing, unreadable, or of another model; the model is then as it was.
+        If the file is missing, damaged, or of another model; the model is then as it was.
+
+    Warns
+    -----
+    UnsealedWarning
+        As `read_weights`.
     """
-    arrays, _ = read_weights(file)
+    arrays, _ = read_weights(file, stacklevel=3)
     state = _state(model)
     wrong = [f"{name} is missing" for name in state.keys() - arrays.keys()]
     wrong += [f"{name} is not in the model" for name in arrays.keys() - state.keys()]
@@ -62,32 +77,33 @@ def load_weights(model: Layer, file: str | PathLike[str]) -> None:
         value.data[...] = to_device(arrays[name].astype(value.data.dtype))
 
 
-def read_weights(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_weights(
+    file: str | PathLike[str], *, stacklevel: int = 2
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays of a weights file by name, and its metadata.
+
+    bfloat16, which NumPy does not have, becomes float32. A warning points `stacklevel` calls up, at who asked.
 
     Raises
     ------
     CheckpointError
-        If the file is missing or is not a whole safetensors file.
+        If the file is missing, is no safetensors file, or its seal is broken.
+
+    Warns
+    -----
+    UnsealedWarning
+        If the file has no seal, as those of other programs and of earlier versions: whether its numbers are those that
+        were written nobody can tell.
     """
-    if not Path(file).is_file():
-        what = "this is a folder" if Path(file).is_dir() else "no such file"
-        raise CheckpointError(f"{file}: {what}; expected weights that scripts/train.py --output DIR wrote")
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
-    except (
-        AttributeError,
-        KeyError,
-        SafetensorError,
-        OSError,
-        TypeError,
-        ValueError,
-    ) as error:  # TypeError, AttributeError, KeyError: a dtype that NumPy has not
-        raise CheckpointError(
-            f"{file}: expected a safetensors file, but reading it failed ({error}); it is damaged or of another "
-            "kind: train again, or copy it again"
-        ) from error
+    arrays, metadata, sealed = read(file)
+    if not sealed:
+        warnings.warn(
+            UnsealedWarning(
+                f"{file}: has no seal, so damage to its numbers would not show; save_weights writes one that has"
+            ),
+            stacklevel=stacklevel,
+        )
+    return arrays, metadata
 
 
 def _state(model: Layer) -> dict[str, Parameter | Buffer]:
@@ -133,9 +149,10 @@ def save_checkpoint(
     metadata = {
         "xpcnn": __version__,
         "kind": "checkpoint",
+        "circumstances": _json(circumstances()),
         "config": _json(config or {}),
-        "network": repr(model),
-        "keys": _json({name: layer.key for name, layer in _dropouts(model).items()}),
+        "layers": _json(_layers(model)),
+        "extra": _json(_extra(model)),
         "optimizer": _json(_settings(optimizer)),
         "position": _json(where | {"generator": position.rng.bit_generator.state}),
     }
@@ -146,24 +163,33 @@ def save_checkpoint(
 def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimizer) -> Position:
     """Bring model and optimizer to where `save_checkpoint` found them, on any backend, and return the position.
 
-    ``train(..., position=position)`` then goes on, to the bit on the backend that the checkpoint is from; build the
-    same model, optimizer and schedule before, as `read_config` tells.
+    ``train(..., position=position)`` then goes on, to the bit under the same `circumstances`: backend, kernels,
+    versions and instruction set, whatever the number of threads. Build the same model, optimizer and schedule
+    before, as `read_config` tells. Files of every version since 0.1 are read.
 
     Raises
     ------
     CheckpointError
-        If the file is missing or damaged, or from another version, network or optimizer; which, and what to do. Model
+        If the file is missing or damaged, or of another network or optimizer; which, and what to do. Model
         and optimizer are then as they were.
+
+    Warns
+    -----
+    ReproducibilityWarning
+        If the checkpoint was saved under other circumstances: which.
     """
     arrays, metadata = _read_checkpoint(file)
-    _check_network(file, metadata["network"].splitlines(), repr(model).splitlines())
-    keys, settings, where = _parts(file, arrays, metadata, model)
-    places = _places(model, optimizer)
-    steps, lr = settings.pop("steps"), settings.pop("lr")
-    own = json.loads(_json(_settings(optimizer)))
-    wrong = [f"optimizer's {name} is {value}, yours {own.get(name)}"
-             for name, value in settings.items() if value != own.get(name)]  # fmt: skip
-    losses = arrays.pop("losses")
+    with _parsing(file, metadata, "layers"):
+        wrong = _other_layers(json.loads(metadata.get("layers", "{}")), _layers(model))
+    with _parsing(file, metadata, "optimizer"):
+        settings, places = json.loads(metadata["optimizer"]), _places(model, optimizer)
+        steps, lr = settings.pop("steps"), settings.pop("lr")
+        if type(steps) is not int or steps < 0 or isinstance(lr, bool) or not isinstance(lr, (int, float)):
+            raise ValueError(f"{steps!r} steps, learning rate {lr!r}")
+        own = json.loads(_json(_settings(optimizer)))
+        wrong += [f"optimizer's {name} is {value}, yours {own.get(name)}"
+                  for name, value in settings.items() if value != own.get(name)]  # fmt: skip
+    losses = arrays.pop("losses", np.zeros(0))
     for name in sorted(places.keys() | arrays.keys()):
         found, ours = (_kind(side.get(name)) for side in (arrays, places))
         if found != ours:
@@ -172,16 +198,64 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise CheckpointError(f"{file}: {shown}; build model and optimizer as its read_config() tells")
 
-    position = Position(generator(where["generator"]))
-    position.epoch, position.step = where["epoch"], where["step"]
-    position.images, position.start = where["images"], where["start"]
+    with _parsing(file, metadata, "position"):
+        position = _position(json.loads(metadata["position"]), losses)
+    with _parsing(file, metadata, "extra state"):
+        extra = _extra_states(metadata, model)
+    with _parsing(file, metadata, "circumstances"):
+        saved = dict(json.loads(metadata.get("circumstances", "{}")))
     position.losses = to_device(losses)
     for name, array in arrays.items():
         places[name][...] = to_device(array)
-    for name, layer in _dropouts(model).items():
-        layer.key = keys[name]
+    for layer, state in extra:
+        layer.load_extra_state(state)
     optimizer.steps, optimizer.lr = steps, lr
+    saved = {"xpcnn": metadata["xpcnn"], **{str(name): str(value) for name, value in saved.items()}}
+    now = circumstances()
+    if other := changes(saved, now if len(saved) > 1 else {"xpcnn": now["xpcnn"]}):
+        warnings.warn(
+            ReproducibilityWarning(
+                f"{file}: {other}; so the training goes on near the bits of an undisturbed one, and not in them"
+            ),
+            stacklevel=2,
+        )
     return position
+
+
+def _position(where: Mapping[str, Any], losses: np.ndarray) -> Position:
+    """Return the position that was saved, or raise what tells that none could have been."""
+    for state in (where["generator"], where["start"]):
+        if state is None and state is not where["generator"]:
+            continue  # before the epoch's shuffle
+        if json.loads(_json(generator(state).bit_generator.state)) != state:
+            raise ValueError("its random generator has another state than any")
+    position = Position(generator(where["generator"]))
+    numbers = [where[name] for name in ("epoch", "step", "images")]
+    position.epoch, position.step, position.images = numbers
+    position.start = where["start"]
+    if (
+        any(type(number) is not int for number in numbers)
+        or min(position.epoch - 1, position.step, position.images) < 0
+        or losses.ndim != 1
+        or losses.dtype.kind != "f"
+        or position.step > len(losses)
+    ):
+        raise ValueError(f"position {numbers} with losses {_kind(losses)}")
+    return position
+
+
+def _extra_states(metadata: Mapping[str, str], model: Layer) -> list[tuple[Layer, dict[str, Any]]]:
+    """Return the layers that have an extra state, each with the one saved, tried on a copy of the layer."""
+    if "extra" in metadata:
+        saved = json.loads(metadata["extra"])
+    else:  # version 0.1 knew of dropout's keys alone
+        saved = {name: {"key": key} for name, key in json.loads(metadata["keys"]).items()}
+    if saved.keys() != (own := _extra(model)).keys():
+        raise ValueError(f"of {', '.join(saved) or 'no layer'}, yours of {', '.join(own) or 'none'}")
+    layers = dict(model.named_layers())
+    for name, state in saved.items():
+        copy.copy(layers[name]).load_extra_state(state)
+    return [(layers[name], state) for name, state in saved.items()]
 
 
 def read_config(file: str | PathLike[str]) -> dict[str, Any]:
@@ -190,82 +264,63 @@ def read_config(file: str | PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged or from another version.
+        If the file is missing or damaged.
     """
     _, metadata = _read_checkpoint(file)
-    try:
-        config = json.loads(metadata["config"])
-        if not isinstance(config, dict):
-            raise TypeError("its configuration is no dictionary")
-    except _ODD as error:
-        raise _odd(file, error) from error
-    return config
+    with _parsing(file, metadata, "config"):
+        return dict(json.loads(metadata["config"]))
 
 
 def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     arrays, metadata = unseal(file)
     if metadata.get("kind") != "checkpoint":
         raise CheckpointError(
-            f"{file}: expected a checkpoint, got a {metadata.get('kind')!r}; pass another file"
+            f"{file}: expected a checkpoint, got {metadata.get('kind', 'weights')}, which load_weights reads; only a "
+            "checkpoint can be resumed"
         )
-    if (version := metadata.get("xpcnn")) != __version__:
-        raise CheckpointError(
-            f"{file}: is from xpcnn {version}, this is {__version__}, and two versions need not agree to the bit; "
-            f"resume with: pip install xpcnn=={version}"
-        )
-    if lacking := ", ".join(sorted({"config", "keys", "network", "optimizer", "position"} - metadata.keys())):
-        raise _odd(file, KeyError(lacking))
+    wanted = {"xpcnn", "config", "optimizer", "position", *(() if "extra" in metadata else ("keys",))}
+    if lacking := ", ".join(sorted(wanted - metadata.keys())):
+        raise CheckpointError(f"{file}: lacks its {lacking}; {CHECKPOINT.remedy}")
     return arrays, metadata
 
 
-_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What reading another structure than the one expected may raise."""
-
-
-def _odd(file: str | PathLike[str], error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{file}: is whole, and holds other things than xpcnn {__version__} writes ({type(error).__name__}: "
-        f"{str(error)[:100]}); go on with the program that wrote it, or start the run anew"
-    )
-
-
-def _parts(
-    file: str | PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], model: Layer
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the keys of dropouts, the optimizer's settings and the position, if they are what they should be."""
+@contextmanager
+def _parsing(file: str | PathLike[str], metadata: Mapping[str, str], entry: str) -> Iterator[None]:
+    """Turn what an entry of somebody's making raises into a sentence; what xpcnn says of it stays."""
     try:
-        keys, settings, where = (json.loads(metadata[name]) for name in ("keys", "optimizer", "position"))
-        numbers = [settings["steps"], *(where[name] for name in ("epoch", "step", "images"))]
-        if not all(type(number) is int and number >= 0 for number in numbers):
-            raise ValueError(f"steps, epoch, step and images are {numbers}")
-        if isinstance(settings["lr"], bool) or not isinstance(settings["lr"], (int, float)):
-            raise TypeError(f"the learning rate is {settings['lr']!r}")
-        if keys.keys() != _dropouts(model).keys() or not all(type(key) is int for key in keys.values()):
-            raise ValueError("its dropouts are others")
-        losses = arrays["losses"]
-        if losses.ndim != 1 or losses.dtype.kind != "f" or len(losses) < where["step"]:
-            raise ValueError(f"its losses are {losses.dtype} {losses.shape} after {where['step']} steps")
-        for state in (where["generator"], where["start"]):
-            if state is None and state is not where["generator"]:
-                continue  # before the epoch's shuffle
-            if json.loads(_json(generator(state).bit_generator.state)) != state:
-                raise ValueError("its random generator has another state than any")
-    except _ODD as error:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
-            raise
-        raise _odd(file, error) from error
-    return keys, settings, where
+            raise CheckpointError(f"{file}: its {entry}: {error}") from None
+        raise CheckpointError(
+            f"{file}: its {entry} cannot be read ({type(error).__name__}: {error!s:.80}), so it is of another program; "
+            f"{CHECKPOINT.remedy}"
+        ) from error
 
 
-def _check_network(file: str | PathLike[str], saved: list[str], ours: list[str]) -> None:
-    """Compare line by line what two networks look like: equal shapes alone do not make them equal."""
-    for number, lines in enumerate(zip_longest(saved, ours, fillvalue="nothing"), start=1):
-        theirs, own = (line.strip().rstrip(",") for line in lines)
-        if theirs != own:
-            raise CheckpointError(
-                f"{file}: is of another network: its line {number} is {theirs:.80}, yours {own:.80}; build the model "
-                "as its read_config() tells"
-            )
+def _layers(model: Layer) -> dict[str, list[Any]]:
+    """Return by name every layer's kind, and those of its arguments that JSON can hold: equal shapes are not enough."""
+    return {name: [type(layer).__name__, arguments(layer)] for name, layer in model.named_layers()}
+
+
+def _other_layers(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """Say in which layers two networks differ. Files of version 0.1 name none, and differ in none."""
+    wrong = []
+    for name in [*saved, *(name for name in ours if name not in saved)] if saved else []:
+        (kind, theirs), (own_kind, own) = (
+            (side[name][0], side[name][1]) if name in side else ("absent", {}) for side in (saved, ours)
+        )
+        own = json.loads(_json(own))
+        shown = f"layer {name}" if name else "the model"
+        if kind != own_kind:
+            wrong.append(f"{shown} is {kind}, yours {own_kind}")
+        wrong += [f"{shown} has {key}={theirs.get(key)!r}, yours {own.get(key)!r}"
+                  for key in sorted(theirs.keys() | own.keys()) if theirs.get(key) != own.get(key)]  # fmt: skip
+    return wrong
+
+
+def _extra(model: Layer) -> dict[str, dict[str, Any]]:
+    return {name: state for name, layer in model.named_layers() if (state := layer.extra_state())}
 
 
 def _places(model: Layer, optimizer: Optimizer) -> dict[str, Array]:
@@ -275,15 +330,13 @@ def _places(model: Layer, optimizer: Optimizer) -> dict[str, Array]:
     return places | {f"optimizer.{name}": array for name, array in optimizer.state.items()}
 
 
-def _dropouts(model: Layer) -> dict[str, Dropout]:
-    """The layers whose state is not in arrays alone: a mask is a function of counter and key."""
-    return {name: layer for name, layer in model.named_layers() if isinstance(layer, Dropout)}
-
-
 def _settings(optimizer: Optimizer) -> dict[str, Any]:
     """Name, steps and hyperparameters."""
     names = [name for name in inspect.signature(type(optimizer)).parameters if name != "parameters"]
     settings = {name: getattr(optimizer, name) for name in names}
+    settings["groups"] = [
+        [len(group.parameters), group.rate, group.weight_decay] for group in optimizer.groups
+    ]
     return {"name": type(optimizer).__name__, "steps": optimizer.steps, **settings}
 
 

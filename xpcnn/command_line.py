@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,37 +13,87 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from xpcnn.errors import XpcnnError
+from xpcnn.backend import NAMES, is_backend
+from xpcnn.errors import XpcnnError, XpcnnWarning
 from xpcnn.files import reason
 
-FAILED, INTERRUPTED = 1, 130
-"""Exit codes; 130 is what a shell reports for a program that Ctrl-C ended. argparse's own is 2."""
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
+"""Exit codes; a shell reports 130 for a program that Ctrl-C ended, 143 for SIGTERM's. argparse's own is 2."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as a batch system sends it when a job's time is over; it ends a run as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise Terminated
+
+
+def ended_by(interrupt: KeyboardInterrupt) -> tuple[int, str]:
+    """Return the exit code for what ended a run, and a word for it."""
+    return (
+        (TERMINATED, "ended by SIGTERM")
+        if isinstance(interrupt, Terminated)
+        else (INTERRUPTED, "interrupted")
+    )
+
+
+WHERE = (
+    f"where to compute: {', '.join(NAMES)}, or cupy:1 for the second GPU (default: $XPCNN_BACKEND, or numpy)"
+)
+"""What --help says of --backend."""
 
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run a script's main and exit with its code. What the user can mend is one sentence on stderr, no traceback."""
     script = Path(sys.argv[0])
     name = script.parent.name if script.name == "__main__.py" else script.name
+    _show_warnings(name)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     # a pipe hears of an epoch when it ends; a name that the terminal cannot spell is no reason to stop
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
         sys.exit(main())
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{name}: interrupted\n")
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        code, how = ended_by(interrupt)
+        sys.stderr.write(f"{name}: {how}\n")
+        sys.exit(code)
     except BrokenPipeError:  # as after `| head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except XpcnnError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
-        where = "" if error.filename is None else f"{error.filename}: "
         try:
             sys.stdout.flush()
         except OSError:  # it is what is full; Python would try once more, and complain, at the end
-            where = "standard output: "
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(f"{name}: {where}{reason(error)}; make room or give permission there, or name another place")
+        sys.exit(f"{name}: {_sentence(error)}")
+
+
+def _sentence(error: OSError) -> str:
+    """Say what the system would not do, and where, as far as it tells."""
+    places = [str(place) for place in (error.filename, error.filename2) if place is not None]
+    why = reason(error)
+    if not places:  # what is printed has no name
+        return f"{why}; make room where the output goes, or send it to another place"
+    return f"{': '.join([*places, why])}; make room or give permission there, or name another place"
+
+
+def _show_warnings(name: str) -> None:
+    """Let a warning of xpcnn's be one line that the script says, and say it once."""
+    usual = warnings.formatwarning
+
+    def line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+        return (
+            f"{name}: {message}\n"
+            if issubclass(category, XpcnnWarning)
+            else usual(message, category, *where, **more)
+        )
+
+    warnings.formatwarning = line
+    warnings.simplefilter("once", XpcnnWarning, append=True)
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -74,6 +125,19 @@ def not_negative(text: str) -> float:
     return _number(text, lambda value: value >= 0, "from 0 up")
 
 
+def backend_name(text: str) -> str:
+    """Read the name of a backend that is registered, for argparse; whether it runs here is seen when it is opened.
+
+    >>> backend_name("cupy:1")
+    'cupy:1'
+    """
+    if not is_backend(text):
+        raise argparse.ArgumentTypeError(
+            f"expected one of {', '.join(NAMES)}, or cupy:1 for the second GPU, got {text!r}"
+        )
+    return text
+
+
 def _number(text: str, allowed: Callable[[float], bool], which: str) -> float:
     try:
         value = float(text)
@@ -99,23 +163,32 @@ def counted(bar: "tqdm[NoReturn]", batches: Iterable[Any], description: str) -> 
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[Iterable[Any]], Iterator[Any]]]:
-    """Within the block Ctrl-C waits for a step to end, since half a step can be neither saved nor gone on with.
+    """Within the block Ctrl-C and SIGTERM wait for a step to end: half a step can be neither saved nor gone on with.
 
-    Yields a function that wraps batches, ``for batch in between(batches)``, and raises KeyboardInterrupt before the
-    next batch once Ctrl-C was pressed. Where a shell ignores Ctrl-C, as in the background, so do we.
+    Yields a function that wraps batches, ``for batch in between(batches)``; once a signal came it raises
+    KeyboardInterrupt, or Terminated, before the next batch. Where a shell ignores a signal, as Ctrl-C in the
+    background, so do we.
     """
-    pressed: list[int] = []
+    came: list[int] = []
 
     def between(batches: Iterable[Any]) -> Iterator[Any]:
         for batch in batches:
             yield batch
-            if pressed:
-                raise KeyboardInterrupt
+            if came:
+                raise Terminated if signal.SIGTERM in came else KeyboardInterrupt
 
-    former = signal.getsignal(signal.SIGINT)
-    if former is signal.default_int_handler:
-        signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in previous.items():
+        if handler in (signal.default_int_handler, signal.SIG_DFL, _terminate):
+            signal.signal(number, lambda number, frame: came.append(number))
     try:
         yield between
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """Ignore Ctrl-C and SIGTERM from here on: a second one would undo what the first one saves."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -118,12 +118,14 @@ def running(name: str) -> Iterator[Backend]:
     BackendError
         For kernels other than "tuned", "pure" and "reference", or a backend that cannot run here.
     """
-    backend, _, kernels = name.partition(":")
+    backend, _, kernels = name.rpartition(":")
+    if kernels.isdecimal() or not backend:  # cupy:1 is the second GPU
+        backend, kernels = name, ""
     if kernels and kernels not in CHOICES:
         raise BackendError(
             f"compare: kernels {kernels!r} of {name!r} are unknown; write one of: {', '.join(CHOICES)}"
         )
-    with use_backend(backend, reference=kernels == "reference", pure=kernels == "pure") as active:
+    with use_backend(backend, kernels or None) as active:
         yield active
 
 

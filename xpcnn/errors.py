@@ -37,6 +37,26 @@ class CheckpointError(XpcnnError, ValueError):
     """A weights file that cannot be read, or that belongs to another model."""
 
 
+class XpcnnWarning(UserWarning):
+    """The base of every warning of xpcnn."""
+
+
+class UnsealedWarning(XpcnnWarning):
+    """A weights file without a seal was read: a damaged number in it would not show."""
+
+
+class ReproducibilityWarning(XpcnnWarning):
+    """A training goes on under other versions, kernels or instructions: near the old one, but not to the bit."""
+
+
+class MatchedByOrderWarning(XpcnnWarning):
+    """Weights of other names were matched by the order of the layers, which names alone could have confirmed."""
+
+
+class LockedError(XpcnnError, RuntimeError):
+    """A folder or file that another process writes to."""
+
+
 class DatasetError(XpcnnError, ValueError):
     """Images or labels that are missing, broken, empty or out of range."""
 

@@ -71,14 +71,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     'all or nothing'
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        with naming(target), open(target, "wb") as file:
+    if os.path.exists(path) and not target.is_file():  # the real path of /dev/stdout, say, may not exist
+        with naming(path), open(path, "wb") as file:
             yield file
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with naming(target):
+        with naming(path):
             with open(temporary, "xb") as file:
                 yield file
             if target.exists():

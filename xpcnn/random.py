@@ -5,6 +5,8 @@ Dropout needs its bits on the device: there element n of a stream is a hash of n
 that NumPy and CuPy do alike, so two backends drop the same units.
 """
 
+import threading
+from contextvars import ContextVar
 from typing import TypeAlias
 
 import numpy as np
@@ -15,24 +17,35 @@ from xpcnn.errors import HyperparameterError
 
 Seed: TypeAlias = np.random.Generator | int | None
 
-_generator = np.random.default_rng()
+_generator: ContextVar[np.random.Generator | None] = ContextVar("xpcnn.random", default=None)
+_streams = np.random.SeedSequence()
+"""From which a context that has no generator yet is given one."""
+_drawing = threading.Lock()
 
 
 def seed(number: int) -> None:
     """Restart the generator that everything uses which is given no `rng` of its own.
+
+    The generator belongs to its context: every thread has its own, and so has an asyncio task that calls `seed`. A task
+    that does not shares the one of whoever started it. A thread that does not draws from a stream of its own: the n-th
+    that the process's latest seed gives, for the n-th such thread to draw. So threads neither share numbers nor disturb
+    each other; call `seed` in each to make its numbers independent of the order in which they draw.
 
     Raises
     ------
     HyperparameterError
         For what is no whole number of at least 0.
     """
-    global _generator
+    global _streams
     fix = "pass seed(0), say"
-    _generator = np.random.default_rng(whole(number, "number", "seed", 0, fix=fix, error=HyperparameterError))
+    number = whole(number, "number", "seed", 0, fix=fix, error=HyperparameterError)
+    _generator.set(np.random.default_rng(number))
+    with _drawing:
+        _streams = np.random.SeedSequence(number)
 
 
 def default_rng(rng: Seed = None) -> np.random.Generator:
-    """Return a Generator as it is, a new one for a seed, and the package's own for None.
+    """Return a Generator as it is, a new one for a seed, and the context's own for None.
 
     Raises
     ------
@@ -40,7 +53,7 @@ def default_rng(rng: Seed = None) -> np.random.Generator:
         For what NumPy makes no generator of.
     """
     if rng is None:
-        return _generator
+        return _own()
     try:
         if not isinstance(rng, bool):
             return np.random.default_rng(rng)
@@ -49,6 +62,17 @@ def default_rng(rng: Seed = None) -> np.random.Generator:
     raise HyperparameterError(
         f"rng: expected a numpy Generator or a seed, a whole number of at least 0, got {rng!r:.60}; pass rng=0, say"
     )
+
+
+def _own() -> np.random.Generator:
+    """Return the context's generator: one of a stream of its own, where it has none yet."""
+    generator = _generator.get()
+    if generator is None:
+        with _drawing:
+            (stream,) = _streams.spawn(1)
+        generator = np.random.default_rng(stream)
+        _generator.set(generator)
+    return generator
 
 
 def draw_key(rng: Seed = None) -> int:

@@ -1,14 +1,16 @@
 """What a training run leaves on disk: its weights, its numbers, and the configuration that made them."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from xpcnn.checkpoint import save_checkpoint, save_weights
-from xpcnn.errors import CheckpointError
+from xpcnn.errors import CheckpointError, LockedError
 from xpcnn.files import keep_former, naming, read_bounded, remove_unfinished, replacing
 from xpcnn.layers import Layer
+from xpcnn.lock import locked
 from xpcnn.optimizers import Optimizer
 from xpcnn.position import Position
 
@@ -64,7 +66,7 @@ class Record:
         for path in self.metrics:
             path.parent.mkdir(parents=True, exist_ok=True)
             open(path, "a").close()
-            if resumed is not None:
+            if resumed is not None and path.is_file():
                 _cut(path, resumed.epoch if resumed.ended else resumed.epoch - 1)
 
     def add(self, line: Mapping[str, Any], model: Layer, steps: int) -> None:
@@ -75,17 +77,27 @@ class Record:
         if self.folder is not None:
             self._save(model, steps)
         for path in self.metrics:
-            if any(former["epoch"] == line["epoch"] for former in _lines(path)):
+            if path.is_file() and any(former["epoch"] == line["epoch"] for former in _lines(path)):
                 continue
             with naming(path), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     def save(self, model: Layer, steps: int) -> Path:
         """Write the weights as they are after `steps` steps, and return the file's name."""
-        if self.folder is None:
-            keep_former(self.weights)
-        self._save(model, steps)
-        return self.weights
+        if self.folder is not None:
+            self._save(model, steps)
+            return self.weights
+        ends = time.monotonic() + 60
+        while True:
+            try:
+                with locked(self.weights):  # another run may be interrupted at this moment, too
+                    keep_former(self.weights)
+                    self._save(model, steps)
+                    return self.weights
+            except LockedError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.02)
 
     def checkpoint(self, model: Layer, optimizer: Optimizer, position: Position) -> None:
         """Write down, in the folder, all that the run needs to go on from here."""

@@ -1,108 +1,187 @@
-"""A safetensors file that knows whether it is whole: the checksum of all its bytes is in its metadata."""
+"""A safetensors file that knows whether it is whole: the SHA-256 of all its bytes is in its metadata.
+
+Every program that reads safetensors reads it. The seal is two entries of the metadata, "checksum" and "sealed", so that
+no single wrong bit makes a sealed file look like one that never had a seal.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
 
 from xpcnn.errors import CheckpointError
-from xpcnn.files import reason
 
 LONGEST_HEADER = 2**24
 """Bytes of names, shapes and metadata: ten thousand times what ours take."""
 
+File = str | PathLike[str]
+
 BLANK = "0" * 64
-"""What stands in the checksum's place while it is computed."""
+"""What is in the checksum's place while it is computed."""
+CHECKSUM, SEALED = "checksum", "sealed"
+
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+"""The format's dtypes, as NumPy's. bfloat16, the upper half of a float32, becomes one."""
 
 
-def serialize(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """Return a safetensors file. Equal arrays and metadata make equal bytes: safetensors itself writes the metadata
-    in an order that changes from run to run.
-    """
-    file = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(metadata))
-    end = 8 + int.from_bytes(file[:8], "little")
-    header = json.loads(file[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
-    return len(text).to_bytes(8, "little") + text + file[end:]
+class Contents(NamedTuple):
+    """The arrays of a file, its metadata without the seal, and whether it has one."""
+
+    arrays: dict[str, NDArray[Any]]
+    metadata: dict[str, str]
+    sealed: bool
+
+
+class Kind(NamedTuple):
+    """What the reader of a file expects, and what the user can do where that fails."""
+
+    expected: str
+    remedy: str
+
+
+CHECKPOINT = Kind(
+    "a checkpoint that scripts/train.py --output DIR --checkpoint-every STEPS wrote",
+    "copy it again, take another checkpoint, or start the run anew",
+)
+WEIGHTS = Kind("weights that scripts/train.py --output DIR wrote", "copy it again, or train again")
 
 
 def seal(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """Return a safetensors file with its SHA-256 in the metadata, under "checksum"."""
-    file = serialize(arrays, {**metadata, "checksum": BLANK})
-    return _with_checksum(file, BLANK, hashlib.sha256(file).hexdigest())
-
-
-def unseal(file: str | PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return the arrays and the metadata of a file that `seal` made.
+    """Return a sealed safetensors file. Equal arrays and metadata make equal bytes.
 
     Raises
     ------
     CheckpointError
-        If it is missing, empty, cut short, damaged anywhere, or was never sealed: which of these, and what to do.
+        If the metadata has an entry of the seal's own.
     """
-    if not Path(file).is_file():
-        what = "this is a folder" if Path(file).is_dir() else "no such file"
-        raise CheckpointError(
-            f"{file}: {what}; expected a checkpoint that scripts/train.py --output DIR --checkpoint-every STEPS wrote"
-        )
-    try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({reason(error)}); mend its permissions") from error
-    if not content:
-        raise CheckpointError(f"{file}: the file is empty; {_ANOTHER}")
-    metadata = _metadata(file, content)
-    if "checksum" not in metadata:
+    if taken := metadata.keys() & {CHECKSUM, SEALED}:
+        raise CheckpointError(f"metadata: {min(taken)!r} is the seal's own entry; choose another name")
+    file = save(
+        {name: np.asarray(array, order="C") for name, array in arrays.items()},
+        {**metadata, CHECKSUM: BLANK, SEALED: "sha256"},
+    )
+    end = _header_end(file)
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # its order changes from run to run
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
+    head, body = len(text).to_bytes(8, "little") + text, memoryview(file)[end:]
+    return b"".join((_with_checksum(head, BLANK, _sha256(head, body)), body))
+
+
+def unseal(file: File) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the arrays and the metadata of a checkpoint, which `seal` made.
+
+    Raises
+    ------
+    CheckpointError
+        As `read`; and if it was never sealed.
+    """
+    arrays, metadata, sealed = read(file, CHECKPOINT)
+    if not sealed:
         raise CheckpointError(
             f"{file}: expected a checkpoint, got a safetensors file without a checksum, such as weights, which "
             "load_weights reads; only a checkpoint can be resumed"
         )
-    checksum = metadata.pop("checksum")
-    blank = _with_checksum(content, checksum, BLANK)
-    if blank == content or hashlib.sha256(blank).hexdigest() != checksum:
-        raise CheckpointError(f"{file}: its checksum does not fit its contents, so it is damaged; {_ANOTHER}")
+    return arrays, metadata
+
+
+def read(file: File, kind: Kind = WEIGHTS) -> Contents:
+    """Return what is in a safetensors file, with or without a seal; one that has a seal is held to it.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, empty, cut short or damaged: which of these, and what to do.
+    """
+    if not Path(file).is_file():
+        what = "this is a folder" if Path(file).is_dir() else "no such file"
+        raise CheckpointError(f"{file}: {what}; expected {kind.expected}")
     try:
-        return load(content), metadata
-    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{file}: is no safetensors file ({error}); {_ANOTHER}") from error
-
-
-_ANOTHER = "copy it again, take another checkpoint, or start the run anew"
-
-
-def _metadata(file: str | PathLike[str], content: bytes) -> dict[str, str]:
-    end = 8 + int.from_bytes(content[:8], "little")
+        content = Path(file).read_bytes()
+    except (OSError, MemoryError) as error:
+        why = getattr(error, "strerror", None) or "it does not fit into the memory"
+        raise CheckpointError(
+            f"{file}: expected a safetensors file, but reading it failed ({why}); make it readable for this user"
+        ) from error
+    metadata = _metadata(file, content, kind)
+    sealed = not metadata.keys().isdisjoint((CHECKSUM, SEALED))
+    if sealed and not _whole(content, metadata.get(CHECKSUM, "")):
+        raise CheckpointError(
+            f"{file}: its seal is broken: its checksum does not fit its contents, so it is damaged; {kind.remedy}"
+        )
     try:
-        if end > LONGEST_HEADER and len(content) >= end:  # as text it would take many times its bytes
-            raise ValueError(end)
+        arrays = {name: _array(**entry) for name, entry in deserialize(content)}  # type: ignore[no-untyped-call]
+    except (SafetensorError, TypeError, ValueError, KeyError, OverflowError) as error:
+        raise CheckpointError(
+            f"{file}: expected a safetensors file, but reading it failed ({error}); it is damaged or of another kind: "
+            f"{kind.remedy}"
+        ) from error
+    return Contents(arrays, {k: v for k, v in metadata.items() if k not in (CHECKSUM, SEALED)}, sealed)
+
+
+def _array(dtype: str, shape: list[int], data: Any) -> NDArray[Any]:
+    if dtype not in DTYPES:
+        raise TypeError(f"dtype {dtype} has no counterpart in NumPy")
+    array = np.frombuffer(data, DTYPES[dtype]).reshape(shape)
+    if dtype == "BF16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _metadata(file: File, content: bytes, kind: Kind) -> dict[str, str]:
+    refused = f"{file}: expected a safetensors file, but "
+    if not content:
+        raise CheckpointError(f"{refused}the file is empty, so it is damaged; {kind.remedy}")
+    try:
+        end = _header_end(content)
         if len(content) < max(end, 10):
             raise EOFError(end)
+        if end > LONGEST_HEADER:  # as text it would take many times its bytes
+            raise ValueError(end)
         header = json.loads(content[8:end])
-        arrays = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        if len(content) < end + max(arrays, default=0):
-            raise EOFError(end + max(arrays))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        if len(content) < end + max(ends, default=0):
+            raise EOFError(end + max(ends))
         return {name: str(value) for name, value in header.get("__metadata__", {}).items()}
     except EOFError as error:
         raise CheckpointError(
-            f"{file}: holds {len(content):,} bytes of the {error.args[0]:,} that its beginning announces: it is cut "
-            f"short or damaged; {_ANOTHER}"
+            f"{refused}it holds {len(content):,} bytes of the {error.args[0]:,} that its beginning announces: it is "
+            f"cut short or damaged; {kind.remedy}"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise CheckpointError(
-            f"{file}: its header cannot be read ({type(error).__name__}), so it is damaged or no safetensors file; "
-            f"{_ANOTHER}"
+            f"{refused}its header cannot be read ({type(error).__name__}), so it is damaged or of another kind; "
+            f"{kind.remedy}"
         ) from error
 
 
-def _with_checksum(file: bytes, old: str, new: str) -> bytes:
+def _header_end(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def _whole(content: bytes, checksum: str) -> bool:
+    end = _header_end(content)
+    blank = _with_checksum(content[:end], checksum, BLANK)
+    return blank != content[:end] and _sha256(blank, memoryview(content)[end:]) == checksum
+
+
+def _sha256(head: bytes, body: memoryview) -> str:
+    digest = hashlib.sha256(head)
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def _with_checksum(head: bytes, old: str, new: str) -> bytes:
     """Put another checksum in the place of one. Inside of strings JSON writes quotes otherwise, so the key is one."""
-    return file.replace(f'"checksum":"{old}"'.encode(), f'"checksum":"{new}"'.encode(), 1)
+    return head.replace(f'"{CHECKSUM}":"{old}"'.encode(), f'"{CHECKSUM}":"{new}"'.encode(), 1)

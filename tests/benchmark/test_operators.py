@@ -14,9 +14,9 @@ from xpcnn.layers import Affine, Conv, Flatten, ReLU, Sequential
 from xpcnn.optimizers import SGD
 
 
-@pytest.fixture(params=[False, True], ids=["kernels", "reference"])
+@pytest.fixture(params=["tuned", "reference"])
 def training(request):
-    with use_backend("numpy", reference=request.param):
+    with use_backend("numpy", kernels=request.param):
         model = Sequential(Conv(1, 2, 3, rng=0), ReLU(), Flatten(), Affine(32, 3, rng=0), ReLU())
         dataset = np.zeros((20, 1, 6, 6), np.uint8), np.arange(20) % 3
         yield OwnTraining(model, SGD(model.parameters()), endless(dataset, 10))
@@ -35,7 +35,7 @@ def test_every_op_of_a_step_is_counted_with_the_textbook_too(training):
 
 def test_an_op_within_an_op_is_part_of_it():
     x, weight = np.ones((2, 1, 5, 5), np.float32), np.ones((3, 1, 2, 2), np.float32)
-    with use_backend("numpy", reference=True), timed_operators() as ledger:
+    with use_backend("numpy", kernels="reference"), timed_operators() as ledger:
         ops.conv(x, weight, None, Window(2))
         assert list(ledger) == ["conv"]  # and not im2col
         ops.im2col(x, Window(2))

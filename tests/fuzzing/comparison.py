@@ -88,7 +88,7 @@ def check(case: Case, kind: str) -> None:
     with np.errstate(over="ignore", under="ignore"):
         with conditions(kind, case):
             results = left_behind(run, given)
-        with use_backend("numpy", reference=True):
+        with use_backend("numpy", "reference"):
             likes = left_behind(reference, case.build())
             wanted = left_behind(reference, [_wide(a) for a in case.build()])
             bounds = BOUNDS[case.op](*[_wide(a) for a in case.build()])

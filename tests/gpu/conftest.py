@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from xpcnn import backend as backends
 from xpcnn import simulated
 from xpcnn.backend import active_backend, probe_cupy, use_backend
 from xpcnn.kernels.cuda.launch import Device
@@ -49,17 +48,18 @@ def counting():
 
         return call
 
-    former_function, former_active = Device._function, backends._active
+    former_function = Device._function
     Device._function = lambda self, signature, types: counted(
         signature.name, former_function(self, signature, types)
     )
-    backends._active = replace(
+    watched = replace(
         backend, upload=counted("upload", backend.upload), download=counted("download", backend.download)
     )
     try:
-        yield counts
+        with use_backend(watched):
+            yield counts
     finally:
-        Device._function, backends._active = former_function, former_active
+        Device._function = former_function
 
 
 def bytes_held():

@@ -8,9 +8,11 @@ from safetensors.numpy import load_file, save_file
 
 from xpcnn import models
 from xpcnn.backend import to_device, to_host
-from xpcnn.errors import CheckpointError
+from xpcnn.checkpoint import save_weights
+from xpcnn.errors import CheckpointError, MatchedByOrderWarning, UnsealedWarning
 from xpcnn.interop import torch as interop
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Pooling, ReLU, Sequential
+from xpcnn.layers.base import Buffer
 from xpcnn.losses import SoftmaxCrossEntropy
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -136,23 +138,181 @@ def test_other_names_are_matched_in_order(backend):
     source, target = small(), small()
     source[0].weight.data += 1
     source[1].running_mean.data += 2
-    interop.load(target, renamed(source) | {"net.norm.num_batches_tracked": np.int64([3])})
+    with pytest.warns(
+        MatchedByOrderWarning, match="0 is net.conv_a, 1 is net.norm, 5 is net.fc_z, 7 is net.fc_b; c"
+    ):
+        mapping = interop.load(target, renamed(source) | {"net.norm.num_batches_tracked": np.int64([3])})
+    assert mapping == {
+        "0.weight": "net.conv_a.weight", "0.bias": "net.conv_a.bias",
+        "1.weight": "net.norm.weight", "1.bias": "net.norm.bias",
+        "1.running_mean": "net.norm.running_mean", "1.running_variance": "net.norm.running_var",
+        "5.weight": "net.fc_z.weight", "5.bias": "net.fc_z.bias",
+        "7.weight": "net.fc_b.weight", "7.bias": "net.fc_b.bias",
+    }  # fmt: skip
     for (name, one), (_, two) in zip(source.named_parameters(), target.named_parameters(), strict=True):
         assert np.array_equal(to_host(one.data), to_host(two.data)), name
     assert np.array_equal(to_host(target[1].running_mean.data), [2, 2])
 
 
+def twins(first, second):
+    """Two equal layers under names of somebody's own, in the order of the class, which is not that of forward()."""
+    model = Sequential(Affine(4, 4, rng=0), ReLU(), Affine(4, 4, rng=1), ReLU(), Affine(4, 2, rng=2))
+    state = {}
+    for name, layer in ((first, model[0]), (second, model[2]), ("last", model[4])):
+        state |= {f"{name}.weight": to_host(layer.weight.data), f"{name}.bias": to_host(layer.bias.data)}
+    return model, state
+
+
+def test_two_equal_layers_are_named_where_only_the_order_tells_them_apart(backend):
+    model, state = twins("fc_b", "fc_a")
+    with pytest.warns(
+        MatchedByOrderWarning,
+        match=r"^state dict: its names are not the model's, so its layers were matched in order: 0 is fc_b, 2 is fc_a, "
+        r"4 is last; 0 and 2 are of equal shapes, so nothing but the order tells them apart; compare the mapping",
+    ) as said:
+        mapping = interop.load(model, state)
+    assert [warning.filename for warning in said] == [__file__]
+    assert mapping["0.weight"] == "fc_b.weight"
+    assert mapping["2.bias"] == "fc_a.bias"
+    for ours, theirs in mapping.items():
+        assert np.array_equal(to_host(dict(model.named_parameters())[ours].data), state[theirs])
+
+
+def test_a_pytorch_class_whose_forward_calls_its_layers_in_another_order():
+    """The warning names the two; its mapping tells which weights went where, and how to put them right."""
+    torch = pytest.importorskip("torch")
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.second, self.first = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.second(torch.relu(self.first(x)))
+
+    theirs, ours = Network(), Sequential(Affine(4, 4, rng=0), ReLU(), Affine(4, 4, rng=1))
+    x = np.random.default_rng(0).standard_normal((5, 4), np.float32)
+    expected = theirs(torch.from_numpy(x)).detach().numpy()
+    state = theirs.state_dict()
+    with pytest.warns(MatchedByOrderWarning, match="0 is second, 2 is first; 0 and 2 are of equal shapes"):
+        mapping = interop.load(ours, state)
+    assert np.abs(ours(x) - expected).max() > 1e-2
+    assert mapping["0.weight"] == "second.weight"
+    right = {"0": "first", "2": "second"}
+    named = {
+        f"{place}.{kind}": state[f"{name}.{kind}"]
+        for place, name in right.items()
+        for kind in ("weight", "bias")
+    }
+    interop.load(ours, named)
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_long_network_s_warning_is_one_short_sentence():
+    model = Sequential(*(Affine(2, 2, rng=number) for number in range(40)))
+    state = {f"layer_{name}": to_host(value.data) for name, value in model.named_parameters()}
+    with pytest.warns(MatchedByOrderWarning, match="6 is layer_6|5 is layer_5 and 34 more") as said:
+        assert len(interop.load(model, state)) == 80
+    assert len(str(said[0].message)) < 700
+
+
+@every_fixture
+def test_names_that_agree_are_no_matter_of_order(name):
+    arrays, state = stored(name)
+    model = build(name, arrays["images"].shape[1:])
+    mapping = interop.load(model, dict(reversed(state.items())))  # a warning would be an error
+    assert mapping == {ours: interop.torch_name(ours) for ours in mapping}
+    parameters = dict(model.named_parameters())
+    for ours, theirs in mapping.items():
+        if ours in parameters:
+            assert np.array_equal(to_host(parameters[ours].data), state[theirs])
+
+
+def test_our_own_names_are_no_matter_of_order(tmp_path):
+    """As save_weights writes them; a network of torch_network has them too."""
+    source, target = (models.resnet18(10, seed, width=1 / 32) for seed in (0, 1))
+    save_weights(source, tmp_path / "own.safetensors")
+    mapping = interop.load(target, tmp_path / "own.safetensors")
+    assert all(ours == theirs for ours, theirs in mapping.items())
+    for one, two in zip(source.parameters(), target.parameters(), strict=True):
+        assert np.array_equal(to_host(one.data), to_host(two.data))
+
+
+def test_two_arrays_of_one_name_in_pytorch_are_refused():
+    model = Sequential(Affine(2, 2, rng=0), Affine(2, 2, rng=1))
+    model[0].running_mean, model[0].running_var = Buffer(np.zeros(2)), Buffer(np.zeros(2))
+    model[0].running_variance = Buffer(np.zeros(2))
+    with pytest.raises(
+        CheckpointError, match=r"two of its arrays would be 0\.running_var in PyTorch; rename a"
+    ):
+        interop.save(model, "nowhere.safetensors")
+
+
+# ---------------------------------------------------------------- the sister network
+
+
+def weights_of(name, classes=7):
+    model = models.BY_NAME[name](classes, 0, width=1 / 64)
+    return {
+        interop.torch_name(name): to_host(value.data)
+        for name, value in [*model.named_parameters(), *model.named_buffers()]
+        if not name.endswith("counter")
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "said"),
+    [
+        ("alexnet", "alexnet_torchvision", "these are the names of models.alexnet_torchvision(num_classes=7)"),
+        ("googlenet", "googlenet_torchvision", "these are the names of models.googlenet_torchvision(num_classes=7)"),
+        ("vgg16", "vgg16_bn", "these are the names of models.vgg16_bn(num_classes=7)"),
+        ("resnet18", "resnet50", "these are the names of models.resnet50(num_classes=7)"),
+        ("alexnet", "alexnet_one_stream",
+         "these are the names of models.alexnet(num_classes=7) and models.alexnet_one_stream(num_classes=7)"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_sister_network(wanted, given, said):
+    model = models.BY_NAME[wanted](7, 0, width=1 / 64)
+    before = _state(model)
+    with pytest.raises(CheckpointError) as caught:
+        interop.load(model, weights_of(given))
+    assert str(caught.value).endswith(f"; {said}")
+    assert all(np.array_equal(before[name], array) for name, array in _state(model).items())
+
+
+def test_torchvision_s_heads_do_not_hide_the_sister():
+    state = weights_of("googlenet_torchvision") | {
+        "aux1.conv.conv.weight": np.zeros(3),
+        "aux2.fc2.bias": np.zeros(7),
+    }
+    with pytest.raises(CheckpointError, match=r"models\.googlenet_torchvision\(num_classes=7\)$"):
+        interop.load(models.googlenet(7, 0, width=1 / 64), state)
+
+
+def test_a_network_of_another_width_or_of_nobody_s_has_no_sister():
+    with pytest.raises(CheckpointError, match=r"as many classes$"):
+        interop.load(models.vgg11(7, 0, width=1 / 64), weights_of("vgg11", classes=9))
+    with pytest.raises(CheckpointError, match=r"as many classes$"):
+        interop.load(small(), {"some.weight": np.zeros(3)})
+
+
 def test_layers_that_somebody_calls_aux1_are_layers():
     source, target = small(), small()
     source[1].running_mean.data += 2
-    interop.load(target, {name.replace("net.", "aux1."): array for name, array in renamed(source).items()})
+    with pytest.warns(MatchedByOrderWarning):
+        interop.load(
+            target, {name.replace("net.", "aux1."): array for name, array in renamed(source).items()}
+        )
     assert np.array_equal(to_host(target[1].running_mean.data), [2, 2])
 
 
 def test_a_safetensors_file_of_other_names_has_no_order_and_is_refused(tmp_path):
     save_file(renamed(small()), tmp_path / "other.safetensors")
-    with pytest.raises(
-        CheckpointError, match=r"0\.weight is missing.* or pass the state dict, which has an order"
+    with (
+        pytest.warns(UnsealedWarning, match="has no seal"),
+        pytest.raises(
+            CheckpointError, match=r"0\.weight is missing.* or pass the state dict, which has an order"
+        ),
     ):
         interop.load(small(), tmp_path / "other.safetensors")
 

@@ -39,9 +39,9 @@ def images(N, C, H, W):
 
 
 @pytest.mark.parametrize(("batch_size", "most"), [(100, 90 * MiB), (400, 300 * MiB)])
-@pytest.mark.parametrize("pure", [True, False], ids=["pure", "tuned"])
-def test_a_training_step_of_deep_is_small(batch_size, most, pure):
-    with use_backend("numpy", pure=pure):
+@pytest.mark.parametrize("choice", ["pure", "tuned"])
+def test_a_training_step_of_deep_is_small(batch_size, most, choice):
+    with use_backend("numpy", kernels=choice):
         model, criterion = models.deep(rng=0), SoftmaxCrossEntropy()
         optimizer = Momentum(model.parameters())
         x, t = np.zeros((batch_size, 1, 28, 28), np.float32), np.arange(batch_size) % 10

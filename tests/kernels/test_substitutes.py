@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from strategies import LAYOUTS, distinct, normal, unchanged, upload
 
-from xpcnn import backend as backends
 from xpcnn import kernels, ops
-from xpcnn.backend import accelerated, active_backend, to_host
+from xpcnn.backend import accelerated, active_backend, to_host, use_backend
 from xpcnn.errors import BackendError
 from xpcnn.geometry import Window
 from xpcnn.precision import computing
@@ -381,7 +380,7 @@ def test_the_walker_catches_a_wrong_one(backend, name, wrong):
 # ---------------------------------------------------------------- how a substitute comes in, and stays out
 
 
-def test_accelerated_calls_the_substitute_of_the_active_backend(backend, monkeypatch):
+def test_accelerated_calls_the_substitute_of_the_active_backend(backend):
     @accelerated
     def double(x, times=2):
         """Twice x."""
@@ -390,10 +389,11 @@ def test_accelerated_calls_the_substitute_of_the_active_backend(backend, monkeyp
     assert (double.__name__, double.__doc__, double(3)) == ("double", "Twice x.", 6)
     assert parameters(double) == parameters(double.__wrapped__)
     planted = dataclasses.replace(backend, kernels={"double": lambda x, times=2: ("planted", x, times)})
-    monkeypatch.setattr(backends, "_active", planted)
-    assert double(3) == ("planted", 3, 2)
-    assert double(x=3, times=4) == ("planted", 3, 4)
-    assert double.__wrapped__(3) == 6
+    with use_backend(planted):
+        assert double(3) == ("planted", 3, 2)
+        assert double(x=3, times=4) == ("planted", 3, 4)
+        assert double.__wrapped__(3) == 6
+    assert double(3) == 6
 
 
 @pytest.fixture
@@ -413,15 +413,16 @@ def test_load_finds_the_substitutes_of_a_backend(monkeypatch, choice):
         monkeypatch.setenv("XPCNN_KERNELS", choice)
     substitutes = kernels.load("planted")
     assert isinstance(substitutes["relu"], types.FunctionType)
-    monkeypatch.setattr(backends, "_active", dataclasses.replace(active_backend(), kernels=substitutes))
-    assert ops.relu(np.ones(3)) == "planted"
+    with use_backend(dataclasses.replace(active_backend(), kernels=substitutes)):
+        assert ops.relu(np.ones(3)) == "planted"
 
 
 @pytest.mark.usefixtures("planted")
 def test_reference_turns_every_substitute_off(monkeypatch):
     monkeypatch.setenv("XPCNN_KERNELS", "reference")
     assert kernels.load("planted") == {}
-    assert backends._numpy().kernels == {}
+    with use_backend("numpy") as opened:
+        assert opened.kernels == {}
 
 
 def test_a_backend_without_a_module_has_no_substitutes():

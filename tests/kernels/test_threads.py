@@ -72,7 +72,7 @@ def test_any_number_of_threads_gives_the_same_weights(monkeypatch, name, shape, 
         state = {key: to_host(value.data) for key, value in kept}
         return {**state, "loss": np.asarray(to_host(loss))}
 
-    with use_backend("numpy", pure=choice == "pure"):
+    with use_backend("numpy", choice):
         assert_same_bits(with_threads(monkeypatch, train))
 
 

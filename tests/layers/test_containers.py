@@ -119,7 +119,7 @@ def test_without_kernels_the_relu_comes_before_the_maximum(monkeypatch):
     for module, name in ((fused_ops, "relu"), (fused_ops, "max_pool")):
         op = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, op=op, name=name: calls.append(name) or op(*args))
-    with use_backend("numpy", reference=True):
+    with use_backend("numpy", "reference"):
         Sequential(ReLU(), Pooling(2))(X)
     assert calls == ["relu", "max_pool"]
 

@@ -93,7 +93,8 @@ def trained(train_script, tmp_path_factory):
 
 @pytest.fixture
 def _interruptible():
-    """Give Ctrl-C back its handler afterwards."""
-    former = signal.getsignal(signal.SIGINT)
+    """Give Ctrl-C and SIGTERM back their handlers afterwards."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGINT, former)
+    for number, handler in former.items():
+        signal.signal(number, handler)

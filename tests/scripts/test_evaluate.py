@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from xpcnn import data, models
-from xpcnn.checkpoint import load_weights
+from xpcnn.checkpoint import load_weights, read_weights
 from xpcnn.data import Dataset, Split
 from xpcnn.errors import CheckpointError
 
@@ -108,6 +108,30 @@ def test_a_missing_file_is_one_sentence(evaluate_script, tmp_path):
     assert "none.safetensors: no such file" in run.stderr
 
 
+def test_a_file_without_a_seal_is_read_and_said_to_be_one(trained, evaluate_script, tmp_path):
+    folder, _ = trained
+    arrays, metadata = read_weights(folder / "run" / "weights.safetensors")
+    save_file(arrays, tmp_path / "weights.safetensors", metadata)
+    run = evaluate_script("weights.safetensors", "--quiet", cwd=tmp_path)
+    assert run.returncode == 0
+    assert run.stdout.startswith("test accuracy ")
+    assert run.stderr == (
+        "evaluate.py: weights.safetensors: has no seal, so damage to its numbers would not show; "
+        "save_weights writes one that has\n"
+    )
+
+
+def test_a_damaged_file_is_one_sentence(trained, evaluate_script, tmp_path):
+    folder, _ = trained
+    content = bytearray((folder / "run" / "weights.safetensors").read_bytes())
+    content[-100] ^= 4
+    (tmp_path / "weights.safetensors").write_bytes(content)
+    run = evaluate_script("weights.safetensors", cwd=tmp_path)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (1, "", 1)
+    assert run.stderr.startswith("evaluate.py: weights.safetensors: its seal is broken: ")
+
+
+@pytest.mark.filterwarnings("ignore::xpcnn.errors.UnsealedWarning")
 def test_a_file_of_no_model_of_ours_names_the_flag_that_helps(evaluate_script, monkeypatch, tmp_path):
     save_file({"a": np.zeros(2)}, tmp_path / "other.safetensors", {"model": "vgg"})
     with pytest.raises(

@@ -239,3 +239,22 @@ def test_a_configuration_of_another_program_is_refused(short, train_script, monk
     monkeypatch.setattr(script, "read_config", lambda file: {"model": "lenet5", "lr": 0.1})
     with pytest.raises(CheckpointError, match="its configuration lacks augment, backend, batch_size"):
         script.main()
+
+
+def test_other_kernels_are_said_in_one_line(short, train_script):
+    run = train_script("--resume", "run", "--epochs", 3, cwd=short, XPCNN_KERNELS="reference")
+    assert run.returncode == 0
+    assert run.stdout.splitlines()[1].startswith("resumed in epoch ")
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.startswith(
+        "train.py: run/checkpoint.safetensors: kernels is reference (was numpy)"
+    ) or (run.stderr.startswith("train.py: run/checkpoint.safetensors: kernels is reference (was numba "))
+    assert run.stderr.endswith(
+        "so the training goes on near the bits of an undisturbed one, and not in them\n"
+    )
+
+
+def test_another_number_of_threads_is_nothing_to_say(short, train_script):
+    """The sums that threads share are cut into the same parts whatever their number."""
+    run = train_script("--resume", "run", "--epochs", 3, cwd=short, XPCNN_THREADS="1")
+    assert (run.returncode, run.stderr) == (0, "")

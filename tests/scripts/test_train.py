@@ -1,6 +1,7 @@
 """scripts/train.py: its flags, what it prints, what it leaves on disk, and its ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -215,3 +216,185 @@ def test_ctrl_c_in_two_runs_without_output_keeps_both(monkeypatch, tmp_path):
     first = (tmp_path / "interrupted.safetensors").read_bytes()
     record.save(models.simple(rng=1), 2)
     assert (tmp_path / "interrupted.1.safetensors").read_bytes() == first
+
+
+# ---------------------------------------------------------------- one run at a time
+
+
+def started(script, folder, *arguments, until="epoch 1/"):
+    """Start a run that would go on for long, and return it once it has printed so."""
+    process = subprocess.Popen(
+        script.command(*arguments), cwd=folder, env=script.environment(XPCNN_KERNELS="pure"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith(until):
+            return process
+    raise AssertionError(process.communicate())
+
+
+LONG = ("--model", "lenet5", "--limit", 40, "--batch-size", 10, "--epochs", 100_000, "--checkpoint-every", 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal ends one process cleanly")
+def test_a_second_run_in_one_folder_is_refused_and_the_first_goes_on(train_script, tmp_path):
+    with started(train_script, tmp_path, *LONG, "--output", "run", "--metrics", "all.jsonl") as process:
+        try:
+            before = lines(tmp_path / "run" / "metrics.jsonl")
+            for other in (
+                ("--output", "run", "--limit", 20),
+                ("--output", tmp_path / "run", "--limit", 20),
+                ("--resume", "run"),
+                ("--metrics", "all.jsonl", "--limit", 20),
+            ):
+                run = train_script(*other, cwd=tmp_path, XPCNN_KERNELS="pure")
+                assert (run.returncode, run.stdout) == (1, ""), other
+                assert is_one_sentence(run)
+                assert f"process {process.pid} on " in run.stderr
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "go on with" in stderr
+    metrics = lines(tmp_path / "run" / "metrics.jsonl")
+    assert metrics[: len(before)] == before
+    assert [line["epoch"] for line in metrics] == list(range(1, len(metrics) + 1))
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint.safetensors", "config.json", "metrics.jsonl", "weights.safetensors",
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_killed_run_leaves_no_lock_behind(train_script, tmp_path):
+    with started(train_script, tmp_path, *LONG, "--output", "run") as process:
+        process.kill()
+    with started(train_script, tmp_path, "--resume", "run", until="resumed in epoch") as process:
+        process.kill()
+
+
+# ---------------------------------------------------------------- SIGTERM
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM for one process")
+def test_sigterm_ends_a_run_as_ctrl_c_does_with_143(train_script, tmp_path):
+    with started(train_script, tmp_path, *LONG[:-2], "--output", "run") as process:
+        process.terminate()
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert stderr.startswith("train.py: ended by SIGTERM after ")
+    assert stderr.endswith(
+        "; go on with: python scripts/train.py --resume run; the weights are in run/weights.safetensors\n"
+    )
+    _, metadata = read_weights(tmp_path / "run" / "weights.safetensors")
+    assert f"after {metadata['steps']} of " in stderr
+    with started(train_script, tmp_path, "--resume", "run", until="resumed in epoch") as process:
+        process.terminate()
+        assert process.wait(60) == 143
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_step_that_sigterm_came_in_is_taken_to_its_end(train_script, monkeypatch, capsys, tmp_path):
+    script = train_script.module(
+        monkeypatch, "--limit", 100, "--batch-size", 10, "--epochs", 2, "--output", tmp_path / "run"
+    )
+    true = script.optimizers.Adam.step
+
+    def step(self):
+        if self.steps == 3:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)  # what came first or last does not matter
+        true(self)
+
+    monkeypatch.setattr(script.optimizers.Adam, "step", step)
+    assert script.main() == 143
+    assert capsys.readouterr().err.startswith("train.py: ended by SIGTERM after 4 of 20 steps; go on with")
+    assert script.read_config(tmp_path / "run" / "checkpoint.safetensors")["limit"] == 100
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM for one process")
+def test_sigterm_before_the_first_step_is_143_too(train_script, tmp_path):
+    """While data are loaded, say: there is nothing to save."""
+    program = (
+        "import runpy, signal, sys; from xpcnn import data\n"
+        "data.load = lambda *args, **kwargs: signal.raise_signal(signal.SIGTERM)\n"
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(train_script.path)], cwd=tmp_path, env=train_script.environment(),
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout, run.stderr) == (143, "", "train.py: ended by SIGTERM\n")
+
+
+# ---------------------------------------------------------------- a disk that is full
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device without room")
+def test_metrics_without_room_are_one_sentence_that_names_them(train_script, tmp_path):
+    run = train_script("--limit", 20, "--epochs", 1, "--metrics", "/dev/full", cwd=tmp_path)
+    assert run.returncode == 1
+    assert is_one_sentence(run)
+    assert run.stderr.startswith("train.py: /dev/full: No space left on device; make room")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device without room")
+def test_an_output_without_room_is_one_sentence(train_script, tmp_path):
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            train_script.command("--limit", 20, "--epochs", 1), cwd=tmp_path, env=train_script.environment(),
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
+        )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.startswith("train.py: No space left on device; make room where the output goes")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits as POSIX has them")
+def test_weights_without_room_are_one_sentence_that_names_them(train_script, tmp_path):
+    def limit():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    run = subprocess.run(
+        train_script.command("--limit", 20, "--epochs", 1, "--output", "run"), cwd=tmp_path,
+        env=train_script.environment(XPCNN_KERNELS="pure"), capture_output=True, text=True, timeout=120,
+        preexec_fn=limit,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert is_one_sentence(run)
+    assert run.stderr.startswith("train.py: run/weights.safetensors: File too large; ")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "metrics.jsonl"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+def test_metrics_may_be_a_pipe(train_script, tmp_path):
+    run = train_script("--limit", 20, "--epochs", 2, "--quiet", "--metrics", "/dev/stdout", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert [json.loads(line)["epoch"] for line in run.stdout.splitlines()[:2]] == [1, 2]
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_an_interrupted_run_that_diverged_keeps_the_weights_that_are_there(
+    train_script, monkeypatch, tmp_path
+):
+    script = train_script.module(monkeypatch, "--limit", 100, "--epochs", 2, "--output", tmp_path / "run")
+    true, before = script.evaluate, []
+
+    def evaluate(*args, **kwargs):
+        if not before:
+            before.append(0)
+            return true(*args, **kwargs)
+        before[0] = (tmp_path / "run" / "weights.safetensors").read_bytes()
+        raise KeyboardInterrupt
+
+    def diverged(*args):
+        raise DivergenceError("the loss is no longer finite")
+
+    monkeypatch.setattr(script, "evaluate", evaluate)
+    monkeypatch.setattr("xpcnn.record.save_checkpoint", diverged)
+    with pytest.raises(DivergenceError):
+        script.main()
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before[0]

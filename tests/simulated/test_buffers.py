@@ -49,7 +49,7 @@ def assert_results_are_the_callers(name, function, arguments):
 @pytest.fixture(params=["numpy:pure", "numpy", "simulated:reference", "simulated"])
 def running(request):
     name, _, kernels = request.param.partition(":")
-    with use_backend(name, reference=kernels == "reference", pure=kernels == "pure") as active:
+    with use_backend(name, kernels) as active:
         if kernels != "reference" and not active.kernels:
             pytest.skip(active.remark)
         yield active

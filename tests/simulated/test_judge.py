@@ -18,7 +18,7 @@ def reopened(monkeypatch):
     """Backends and judge are forgotten, before and after."""
 
     def forget():
-        backend._open.cache_clear()
+        backend._opened.clear()
         judge.cupy.cache_clear()
 
     forget()
@@ -90,7 +90,7 @@ def test_without_a_compiler_the_reference_runs_and_says_so_once(reopened, capsys
     def refuse(name):
         raise KernelError("there is no C++ compiler; install g++")
 
-    reopened.setattr(kernels, "load", lambda name: refuse(name) if name == "simulated" else {})
+    reopened.setattr(kernels, "load", lambda name, choice: refuse(name) if name == "simulated" else {})
     opened = set_backend("simulated")
     assert set_backend("simulated") is opened
     assert opened.kernels == {}

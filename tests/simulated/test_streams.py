@@ -283,7 +283,7 @@ def train(dataset):
 
 @pytest.fixture(params=["reference", "tuned"])
 def active(request):
-    with use_backend("simulated", reference=request.param == "reference") as active:
+    with use_backend("simulated", request.param) as active:
         if request.param == "tuned" and not active.kernels:
             pytest.skip(active.remark)
         yield active

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from xpcnn import ops
-from xpcnn.backend import active_backend, synchronize
+from xpcnn.backend import active_backend, synchronize, use_backend
 from xpcnn.benchmark.phases import Clock, Training
 
 
@@ -46,16 +47,12 @@ def timed_operators(clock: Clock = time.perf_counter) -> Iterator[Ledger]:
 
         return call
 
-    kernels = active_backend().kernels
-    former = dict(kernels)
-    for name in ops.__all__:
-        reference = getattr(ops, name).__wrapped__
-        kernels[name] = watched(name, former.get(name, reference))
-    try:
+    backend = active_backend()
+    kernels = {
+        name: watched(name, backend.kernels.get(name, getattr(ops, name).__wrapped__)) for name in ops.__all__
+    }
+    with use_backend(replace(backend, kernels=kernels)):
         yield ledger
-    finally:
-        kernels.clear()
-        kernels.update(former)
 
 
 def time_operators(

@@ -6,6 +6,7 @@ by structure: layer by layer, in order, by kind and shape.
 """
 
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from os import PathLike
@@ -13,31 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save as serialize
 
 from xpcnn.backend import to_device, to_host
 from xpcnn.checkpoint import read_weights
-from xpcnn.errors import CheckpointError
+from xpcnn.errors import CheckpointError, MatchedByOrderWarning
 from xpcnn.files import replacing
+from xpcnn.interop.torch_names import AUXILIARY, RULES, sisters, torch_name
 from xpcnn.layers import Buffer, Conv, Layer, Parameter
+from xpcnn.sealed import seal
 
 Arrays = dict[str, np.ndarray]
 File = str | PathLike[str]
 
-RULES = (
-    (r"\btrunk\d+\.", ""),  # the pieces of Auxiliary
-    (r"\bhead(\d+)\b", lambda match: f"aux{int(match[1]) + 1}"),
-    (r"\bresidual\.body\.", ""),
-    (r"\bresidual\.shortcut\b", "downsample"),
-    (r"\brunning_variance$", "running_var"),
-)
-"""(pattern, replacement): our name becomes torchvision's by these, one after another."""
-
-AUXILIARY = re.compile(r"aux\d+\.")
-"""The heads that torchvision's GoogLeNet has unless ``aux_logits=False``, its pretrained weights among them."""
+__all__ = ["RULES", "load", "save", "torch_name"]
 
 
-def load(model: Layer, source: File | Mapping[str, Any]) -> None:
+def load(model: Layer, source: File | Mapping[str, Any]) -> dict[str, str]:
     """Read a PyTorch network's weights into a model of the same structure, whatever the backend.
 
     Parameters
@@ -48,22 +40,37 @@ def load(model: Layer, source: File | Mapping[str, Any]) -> None:
         itself, of tensors or arrays. Where names differ, layers are matched in order, and only a state dict or a
         ``.pth`` file has one: safetensors are sorted by name.
 
+    Returns
+    -------
+    dict
+        The name in the source that each parameter and buffer of the model was read from, by its name in the model.
+
     Raises
     ------
     CheckpointError
         If the file cannot be read, or holds another network: what is missing, unexpected or of another shape, by
-        name. The model is then as it was.
+        name, and which network of `xpcnn.models` has these names. The model is then as it was.
+
+    Warns
+    -----
+    MatchedByOrderWarning
+        If layers were matched in order. PyTorch's is the order in which a class defines its layers, which need not be
+        the one in which its forward() calls them: compare the mapping for layers of equal shapes, which it names.
+    UnsealedWarning
+        For a ``.safetensors`` file that `save` did not write.
     """
     where, arrays, ordered = _read(source)
-    values = _values(model)
-    if values.keys() != arrays.keys() and ordered:
-        arrays = _in_order(values, arrays) or arrays
-    wrong = [f"{name} is missing" for name in values if name not in arrays]
-    wrong += [f"{name} is unexpected" for name in arrays if name not in values and not AUXILIARY.match(name)]
+    values, own = _values(model), _own_names(model)
+    origin = _same_names(values, own, arrays)
+    in_order = not origin and ordered and _in_order(values, arrays)
+    origin = origin or in_order or {name: name for name in values}
+    used, found = set(origin.values()), {name: arrays.get(other) for name, other in origin.items()}
+    wrong = [f"{name} is missing" for name, array in found.items() if array is None]
+    wrong += [f"{name} is unexpected" for name in arrays if name not in used and not AUXILIARY.match(name)]
     wrong += [
-        f"{name} is {arrays[name].shape}, the model's {tuple(value.data.shape)}"
-        for name, value in values.items()
-        if name in arrays and arrays[name].shape != tuple(value.data.shape)
+        f"{name} is {array.shape}, the model's {tuple(values[name].data.shape)}"
+        for name, array in found.items()
+        if array is not None and array.shape != tuple(values[name].data.shape)
     ]
     if wrong:
         shown = "; ".join(wrong[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
@@ -71,9 +78,13 @@ def load(model: Layer, source: File | Mapping[str, Any]) -> None:
             f"{where}: expected the weights of {model}, but {shown}; build the model with the same layers, in the "
             "same order, and as many classes"
             + ("" if ordered else ", or pass the state dict, which has an order")
+            + sisters(arrays, values.keys())
         )
+    if in_order:
+        warnings.warn(MatchedByOrderWarning(_said(where, in_order, values, own)), stacklevel=2)
     for name, value in values.items():
-        value.data[...] = to_device(arrays[name].astype(value.data.dtype))
+        value.data[...] = to_device(arrays[origin[name]].astype(value.data.dtype))
+    return {own[name]: origin[name] for name in values}
 
 
 def save(model: Layer, file: File) -> None:
@@ -90,22 +101,11 @@ def save(model: Layer, file: File) -> None:
     arrays = {name: np.array(to_host(value.data), order="C") for name, value in _values(model).items()}
     if Path(file).suffix == ".safetensors":
         with replacing(file) as handle:
-            handle.write(serialize(arrays))
+            handle.write(seal(arrays, {}))
         return
     torch = _torch(file)
     with replacing(file) as handle:
         torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, handle)
-
-
-def torch_name(name: str) -> str:
-    """Return what PyTorch calls a parameter or buffer of ours.
-
-    >>> torch_name("layer2.0.residual.shortcut.1.running_variance")
-    'layer2.0.downsample.1.running_var'
-    """
-    for pattern, replacement in RULES:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _values(model: Layer) -> dict[str, Parameter | Buffer]:
@@ -120,21 +120,69 @@ def _values(model: Layer) -> dict[str, Parameter | Buffer]:
         for kind in (Parameter, Buffer):
             for name, value in vars(layer).items():
                 if isinstance(value, kind) and getattr(value, "persistent", True):
-                    values[torch_name(f"{prefix}.{name}" if prefix else name)] = value
+                    there = torch_name(f"{prefix}.{name}" if prefix else name)
+                    if there in values:
+                        raise CheckpointError(
+                            f"{model}: two of its arrays would be {there} in PyTorch; rename a layer"
+                        )
+                    values[there] = value
     return values
 
 
-def _in_order(values: Mapping[str, Any], arrays: Arrays) -> Arrays | None:
-    """Give arrays of other names ours, layer by layer, if as many layers hold the same kinds and shapes."""
+def _own_names(model: Layer) -> dict[str, str]:
+    """Return the names in the model by PyTorch's."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {torch_name(name): name for name, _ in named}
+
+
+def _same_names(values: Mapping[str, Any], own: Mapping[str, str], arrays: Arrays) -> dict[str, str] | None:
+    """Return where each value is, if all names are there: torchvision's, our own, or `torch_network.network`'s."""
+    names = {name: own[name] for name in values}
+    twins = {name: re.sub(r"\brunning_variance$", "running_var", other) for name, other in names.items()}
+    for candidate in ({name: name for name in values}, twins, names):
+        rest = arrays.keys() - set(candidate.values())
+        if arrays.keys() >= set(candidate.values()) and all(map(AUXILIARY.match, rest)):
+            return candidate
+    return None
+
+
+def _in_order(values: Mapping[str, Any], arrays: Arrays) -> dict[str, str] | None:
+    """Return where each value is, layer by layer, if as many layers hold the same kinds of arrays."""
     ours, theirs = _by_layer(values), _by_layer(arrays)
     if len(ours) != len(theirs):
         return None
-    renamed: Arrays = {}
+    origin: dict[str, str] = {}
     for (prefix, kinds), (other, other_kinds) in zip(ours.items(), theirs.items(), strict=True):
         if kinds != other_kinds:
             return None
-        renamed |= {prefix + kind: arrays[other + kind] for kind in kinds}
-    return renamed
+        origin |= {prefix + kind: other + kind for kind in kinds}
+    return origin
+
+
+def _said(where: str, origin: Mapping[str, str], values: Mapping[str, Any], own: Mapping[str, str]) -> str:
+    """Say that layers were matched in order: which, and which of them are of equal shapes."""
+    layers: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
+    pairs: dict[str, str] = {}
+    for name, other in origin.items():
+        prefix, _, kind = own[name].rpartition(".")
+        layers.setdefault(prefix, []).append((kind, tuple(values[name].data.shape)))
+        pairs[prefix] = other.rpartition(".")[0]
+    alike: dict[frozenset[tuple[str, tuple[int, ...]]], list[str]] = {}
+    for prefix, shapes in layers.items():
+        alike.setdefault(frozenset(shapes), []).append(prefix)
+    equal = [" and ".join(prefixes) for prefixes in alike.values() if len(prefixes) > 1]
+    matched = _first([f"{ours} is {theirs}" for ours, theirs in pairs.items()])
+    doubt = (
+        f"{_first(equal)} are of equal shapes, so nothing but the order tells them apart; " if equal else ""
+    )
+    return (
+        f"{where}: its names are not the model's, so its layers were matched in order: {matched}; {doubt}compare the "
+        "mapping that load() returns with the order in which the network calls its layers"
+    )
+
+
+def _first(texts: list[str], most: int = 6) -> str:
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def _by_layer(names: Mapping[str, Any]) -> dict[str, set[str]]:

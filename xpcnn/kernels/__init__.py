@@ -24,26 +24,27 @@ CHOICES = ("tuned", "pure", "reference")
 def load(backend: str, choice: str = "") -> dict[str, Callable[..., Any]]:
     """Return the substitutes for `backend`: none where there is no module for it, or when turned off.
 
-    `choice` is one of `CHOICES`; if it is empty XPCNN_KERNELS is, and if that is not set the first of them.
+    `choice` is as for `chosen`.
 
     Raises
     ------
     BackendError
-        If XPCNN_KERNELS is none of `CHOICES`.
+        If it is none of `CHOICES`.
     """
-    name, choice = f"{__name__}.{backend}", choice or _asked()
+    name, choice = f"{__name__}.{backend}", chosen(choice)
     if choice == "reference" or importlib.util.find_spec(name) is None:
         return {}
-    substitutes: dict[str, Callable[..., Any]] = importlib.import_module(name).SUBSTITUTES
-    substitutes = substitutes | (_compiled()[0] if (backend, choice) == ("numpy", "tuned") else {})
+    module = importlib.import_module(name)
+    substitutes: dict[str, Callable[..., Any]] = dict(getattr(module, "SUBSTITUTES", {}))
+    substitutes |= _compiled()[0] if (backend, choice) == ("numpy", "tuned") else {}
     substitutes.update(fused(substitutes))
     return substitutes
 
 
-def remark(backend: str) -> str:
+def remark(backend: str, choice: str = "") -> str:
     """Return what the substitutes that are loaded for `backend` say of themselves, REMARK in their module."""
     remark: str = getattr(sys.modules.get(f"{__name__}.{backend}"), "REMARK", "")
-    of_numba = _compiled()[1] if (backend, _asked()) == ("numpy", "tuned") else ""
+    of_numba = _compiled()[1] if (backend, chosen(choice)) == ("numpy", "tuned") else ""
     return "; ".join(filter(None, (remark, of_numba)))
 
 
@@ -54,11 +55,20 @@ def workspace(backend: str) -> tuple[int, int] | None:
     return None if functions is None else (functions[0](), functions[1]())
 
 
-def _asked() -> str:
-    choice = os.environ.get("XPCNN_KERNELS") or CHOICES[0]
-    if choice not in CHOICES:
-        raise BackendError(f"XPCNN_KERNELS={choice!r} is unknown; set it to one of: {', '.join(CHOICES)}")
-    return choice
+def chosen(choice: str | None = None) -> str:
+    """Return which of `CHOICES` is asked for: `choice`, or XPCNN_KERNELS, or, if neither is set, the first.
+
+    Raises
+    ------
+    BackendError
+        If that is none of them.
+    """
+    if choice and choice not in CHOICES:
+        raise BackendError(f"kernels {choice!r} are unknown; pass one of: {', '.join(CHOICES)}")
+    asked = choice or os.environ.get("XPCNN_KERNELS") or CHOICES[0]
+    if asked not in CHOICES:
+        raise BackendError(f"XPCNN_KERNELS={asked!r} is unknown; set it to one of: {', '.join(CHOICES)}")
+    return asked
 
 
 @functools.cache

@@ -45,6 +45,22 @@ def shown_arguments(layer: Any) -> list[str]:
     return shown
 
 
+def arguments(layer: Any) -> dict[str, Any]:
+    """Return the arguments of a layer's constructor that it keeps, as far as they are numbers, texts and tuples of them."""
+    try:
+        names = list(inspect.signature(type(layer)).parameters)
+    except (TypeError, ValueError):
+        return {}
+    held = {name: _attribute(layer, name) for name in names}
+    return {name: value for name, value in held.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
 def tree(name: str, arguments: list[str], inside: list[tuple[str, str]]) -> str:
     """Return ``Name(arguments)``, with the layers inside on lines of their own.
 

@@ -48,7 +48,7 @@ def _pass_of_zeros(layer: Any, input_shape: Shape) -> tuple[Shape, list[tuple[st
     """Return the shape of y, and by name what shape every layer inside has been given, in this order."""
     met: list[tuple[str, Shape]] = []
 
-    with use_backend("numpy", reference=True), no_grad():
+    with use_backend("numpy", "reference"), no_grad():
         twin = layer.copy().eval().to_device()
         dtype = next((a.data.dtype for a in twin._arrays() if a.data.dtype.kind == "f"), np.dtype(np.float32))
         names = {id(inner): name for name, inner in reversed([*twin.named_steps()])}

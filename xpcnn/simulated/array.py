@@ -30,7 +30,7 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
     __hash__ = None
 
     def __init__(self, host: Any) -> None:
-        self._host = np.asarray(host)
+        super().__init__(host)
         memory_of(self._host)
 
     # ---- what the host may ask without waiting --------------------------------------------------------

@@ -6,6 +6,7 @@ library's own workspace: CuPy raises in the middle of the capture. `capturing` r
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -58,10 +59,10 @@ Listener: TypeAlias = Callable[[Kind, str], None]
 Watcher: TypeAlias = Callable[[str, DType], None]
 Scale: TypeAlias = Callable[[Kind, int], None]
 
-_listeners: list[Listener] = []
-_watchers: list[Watcher] = []
-_scales: list[Scale] = []
-_captures: list[Capture] = []
+_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("xpcnn.simulated.listeners", default=())
+_watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("xpcnn.simulated.watchers", default=())
+_scales: ContextVar[tuple[Scale, ...]] = ContextVar("xpcnn.simulated.scales", default=())
+_captures: ContextVar[tuple[Capture, ...]] = ContextVar("xpcnn.simulated.captures", default=())
 
 
 def emit(kind: Kind, call: str, why: str = "", waits: bool = True) -> None:
@@ -73,9 +74,9 @@ def emit(kind: Kind, call: str, why: str = "", waits: bool = True) -> None:
         Inside `capturing`, for a copy between host and device and for a synchronisation; `why` they are
         forbidden, if not for the usual reason.
     """
-    if _captures and kind in WHY:
+    if kind in WHY and _captures.get():
         forbid(call, why or WHY[kind])
-    for listener in _listeners:
+    for listener in _listeners.get():
         listener(kind, call)
         if kind == "download" and waits:  # for whatever computes the array
             listener("synchronisation", call)
@@ -83,19 +84,20 @@ def emit(kind: Kind, call: str, why: str = "", waits: bool = True) -> None:
 
 def emit_dtype(call: str, dtype: DType) -> None:
     """Announce the dtype of an array that a call has made."""
-    for watcher in _watchers:
+    for watcher in _watchers.get():
         watcher(call, dtype)
 
 
 def weigh(kind: Kind, nbytes: int) -> None:
     """Announce how many bytes an event is about: allocated, copied, or read and written by a launch."""
-    for scale in _scales:
+    for scale in _scales.get():
         scale(kind, nbytes)
 
 
 def captured() -> Capture | None:
     """Return the capture under way, the innermost, or None."""
-    return _captures[-1] if _captures else None
+    captures = _captures.get()
+    return captures[-1] if captures else None
 
 
 def forbid(call: str, why: str) -> None:
@@ -107,28 +109,28 @@ def forbid(call: str, why: str) -> None:
 @contextmanager
 def forbidding(capture: Capture) -> Iterator[None]:
     """Let `forbid` report to this capture in the ``with`` block."""
-    _captures.append(capture)
+    token = _captures.set((*_captures.get(), capture))
     try:
         yield
     finally:
-        _captures.remove(capture)
+        _captures.reset(token)
 
 
 @contextmanager
 def listening(
     listener: Listener | None = None, watcher: Watcher | None = None, scale: Scale | None = None
 ) -> Iterator[None]:
-    """Inform of every event in the ``with`` block.
+    """Inform of every event in the ``with`` block, of this thread or asyncio task alone.
 
     ``listener(kind, call)`` is called for each, ``watcher(call, dtype)`` for every new array, ``scale(kind, nbytes)``
     for the bytes of a launch, an allocation or a copy.
     """
-    joined: list[tuple[list[Any], Any]] = [(_listeners, listener), (_watchers, watcher), (_scales, scale)]
-    joined = [(group, member) for group, member in joined if member is not None]
-    for group, member in joined:
-        group.append(member)
+    listeners = _listeners.set((*_listeners.get(), *filter(None, (listener,))))
+    watchers = _watchers.set((*_watchers.get(), *filter(None, (watcher,))))
+    scales = _scales.set((*_scales.get(), *filter(None, (scale,))))
     try:
         yield
     finally:
-        for group, member in joined:
-            group.remove(member)
+        _listeners.reset(listeners)
+        _watchers.reset(watchers)
+        _scales.reset(scales)

@@ -1,18 +1,40 @@
 """What CuPy refuses as an operand: host arrays and lists, which it never uploads on its own."""
 
+import threading
 from typing import Any, TypeAlias
 
 import numpy as np
 
 Host: TypeAlias = np.ndarray
 
+DEVICES = 2
+"""How many devices are simulated: a second one finds arrays that are used on another device than their own."""
+
+
+class _Current(threading.local):
+    number = 0
+
+
+_current = _Current()
+"""The device on which this thread allocates and launches, as CUDA has it."""
+
+
+def select_device(number: int) -> int:
+    """Make a device the calling thread's current one, and return the previous one's number."""
+    previous, _current.number = _current.number, number
+    return previous
+
 
 class OnDevice:
-    """What lives on the simulated device: a NumPy array that nobody outside of the simulation touches."""
+    """What is on a simulated device: a NumPy array that nobody outside of the simulation touches."""
 
-    __slots__ = ("__weakref__", "_host")
+    __slots__ = ("__weakref__", "_device", "_host")
 
     _host: Host
+    _device: int
+
+    def __init__(self, host: Any) -> None:
+        self._host, self._device = np.asarray(host), _current.number
 
 
 def to_hosts(value: Any, call: str) -> Any:
@@ -22,8 +44,15 @@ def to_hosts(value: Any, call: str) -> Any:
     ------
     TypeError
         For an array of the host's among them; NumPy's scalars are numbers, and pass.
+    ValueError
+        For an array of another device than the current one.
     """
     if isinstance(value, OnDevice):
+        if value._device != _current.number:
+            raise ValueError(
+                f"{call}: Array device must be same as the current device: array device = {value._device} while "
+                f"current = {_current.number}; pass to_device(to_host(x))"
+            )
         return value._host
     if isinstance(value, np.ndarray):
         raise TypeError(

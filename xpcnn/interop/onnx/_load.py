@@ -27,8 +27,8 @@ def load(file: str | PathLike[str]) -> Layer:
     Raises
     ------
     CheckpointError
-        If `onnx` is not installed, the file is missing, damaged or too large, or its graph is none that our layers can say:
-        the first operator that we do not know, or whose attributes or operands we do not, is named.
+        If `onnx` is not installed, the file is missing, damaged or too large, or its graph is none that our layers can
+        say: the first operator that we do not know, or whose attributes or operands we do not, is named.
     """
     onnx = require_onnx()
     if not Path(file).is_file():

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 
@@ -28,12 +29,14 @@ EVERY = (
     Run(2, NAN, RACE),
 )
 
-_runs: tuple[Run, ...] = EVERY if os.environ.get("XPCNN_SCHEDULES") == "every" else (FORWARD,)
+_runs: ContextVar[tuple[Run, ...]] = ContextVar(
+    "xpcnn.simulated.runs", default=EVERY if os.environ.get("XPCNN_SCHEDULES") == "every" else (FORWARD,)
+)
 
 
 def runs() -> tuple[Run, ...]:
     """Return the runs that every launch is to make: the forward schedule's alone, unless asked for all."""
-    return _runs
+    return _runs.get()
 
 
 @contextmanager
@@ -42,20 +45,19 @@ def every_schedule() -> Iterator[None]:
 
     With XPCNN_SCHEDULES=every that holds for a whole program.
     """
-    global _runs
-    former, _runs = _runs, EVERY
+    token = _runs.set(EVERY)
     try:
         yield
     finally:
-        _runs = former
+        _runs.reset(token)
 
 
-_most_at_each_end = 0
+_most_at_each_end: ContextVar[int] = ContextVar("xpcnn.simulated.most_at_each_end", default=0)
 
 
 def most_at_each_end() -> int:
     """Return how many blocks run at either end of a grid; 0: all of them."""
-    return _most_at_each_end
+    return _most_at_each_end.get()
 
 
 @contextmanager
@@ -64,9 +66,8 @@ def ends_of_grids(blocks: int) -> Iterator[None]:
 
     So a kernel can be tried on arrays of more than 2^31 elements, of which most are never touched.
     """
-    global _most_at_each_end
-    before, _most_at_each_end = _most_at_each_end, blocks
+    token = _most_at_each_end.set(blocks)
     try:
         yield
     finally:
-        _most_at_each_end = before
+        _most_at_each_end.reset(token)
