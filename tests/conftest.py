@@ -1,5 +1,7 @@
 """Every test runs on every backend that works on this machine; each begins on NumPy and leaves nothing behind."""
 
+import importlib.util
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -23,6 +25,8 @@ settings.load_profile("xpcnn")
 
 
 collect_ignore = ["fixtures"]  # data, and the scripts that made it
+if importlib.util.find_spec("torch") is None:
+    collect_ignore += ["torch_networks.py"]
 
 
 def pytest_report_header():

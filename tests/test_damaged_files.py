@@ -572,8 +572,7 @@ def test_an_onnx_file_of_terabytes_is_not_read(tmp_path):
         onnx.load(tmp_path / "model.onnx")
 
 
-def test_mutants_of_pth(tmp_path):
-    torch = pytest.importorskip("torch")
+def test_mutants_of_pth(torch, tmp_path):
     file, state = tmp_path / "weights.pth", {"0.weight": torch.ones(3, 2), "0.bias": torch.zeros(3)}
     for legacy in (False, True):
         torch.save(state, file, _use_new_zipfile_serialization=not legacy)
@@ -584,8 +583,7 @@ def test_mutants_of_pth(tmp_path):
                 interop_torch.load(Sequential(Affine(2, 3, rng=0)), file)
 
 
-def test_tensors_that_are_no_arrays_are_named():
-    torch = pytest.importorskip("torch")
+def test_tensors_that_are_no_arrays_are_named(torch):
     model = Sequential(Affine(2, 3, rng=0))
     wide = torch.zeros(1, dtype=torch.bfloat16).expand(1 << 40)
     for odd in (torch.zeros(3, device="meta"), torch.eye(3).to_sparse(), wide):

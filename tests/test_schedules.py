@@ -117,8 +117,7 @@ def test_the_ends_of_every_schedule():
 
 
 @pytest.mark.parametrize("steps", [2, 7, 30])
-def test_the_others_are_pytorch_s(steps):
-    torch = pytest.importorskip("torch")
+def test_the_others_are_pytorch_s(torch, steps):
     kinds = torch.optim.lr_scheduler
     for mine, make in (
         (cosine(0.1, steps, 0.01), lambda optimizer: kinds.CosineAnnealingLR(optimizer, steps, 0.01)),

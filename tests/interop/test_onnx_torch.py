@@ -92,9 +92,7 @@ def test_they_train(name):
 
 
 @pytest.fixture(scope="module")
-def networks():
-    pytest.importorskip("torch")
-    pytest.importorskip("onnxscript")
+def networks(torch, onnxscript):
     return __import__("torch_networks")
 
 

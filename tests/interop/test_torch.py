@@ -178,9 +178,8 @@ def test_two_equal_layers_are_named_where_only_the_order_tells_them_apart(backen
         assert np.array_equal(to_host(dict(model.named_parameters())[ours].data), state[theirs])
 
 
-def test_a_pytorch_class_whose_forward_calls_its_layers_in_another_order():
+def test_a_pytorch_class_whose_forward_calls_its_layers_in_another_order(torch):
     """The warning names the two; its mapping tells which weights went where, and how to put them right."""
-    torch = pytest.importorskip("torch")
 
     class Network(torch.nn.Module):
         def __init__(self):

@@ -109,8 +109,7 @@ def test_piecewise_values_and_slopes(backend, name, seed, dtype, layout):
 
 @pytest.mark.parametrize("name", PIECEWISE)
 @given(seeds, dtypes)
-def test_piecewise_pytorch(name, seed, dtype):
-    torch = pytest.importorskip("torch")
+def test_piecewise_pytorch(torch, name, seed, dtype):
     arguments, function = PIECEWISE[name]
     values, dy = normal(seed, (3, 4), (3, 4), dtype=dtype)
     values.flat[:3] = -0.5, 0, 0.75  # where the pieces meet

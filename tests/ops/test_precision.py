@@ -174,8 +174,7 @@ def test_rows_and_columns_of_many_classes(backend):
 # ---------------------------------------------------------------- PyTorch
 
 
-def test_pytorch_in_half_precision():
-    torch = pytest.importorskip("torch")
+def test_pytorch_in_half_precision(torch):
     F = torch.nn.functional
     for seed, (shape, size, stride) in enumerate(
         (((2, 3, 12, 12), 3, 1), ((1, 2, 40, 40), 40, 40), ((2, 2, 9, 9), 9, 1))

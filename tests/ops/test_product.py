@@ -1,7 +1,6 @@
 """The product of two results, against plain loops and PyTorch."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import assert_close, dtypes, layouts, normal, seeds, unchanged, upload
@@ -30,8 +29,7 @@ def test_each_pixel_by_its_channels_number(backend, gate_shape, seed, dtype, lay
 
 
 @given(gates, seeds)
-def test_pytorch(gate_shape, seed):
-    torch = pytest.importorskip("torch")
+def test_pytorch(torch, gate_shape, seed):
     x, dy, gate = normal(seed, (2, 3, 4, 5), (2, 3, 4, 5), gate_shape, dtype="float64")
     theirs = [torch.tensor(array, requires_grad=True) for array in (x, gate)]
     y = theirs[0] * theirs[1].reshape(*gate_shape, *[1] * (4 - len(gate_shape)))

@@ -46,7 +46,7 @@ def shown_arguments(layer: Any) -> list[str]:
 
 
 def arguments(layer: Any) -> dict[str, Any]:
-    """Return the arguments of a layer's constructor that it keeps, as far as they are numbers, texts and tuples of them."""
+    """Return the arguments of a layer's constructor that it keeps, if they are numbers, texts or tuples of these."""
     try:
         names = list(inspect.signature(type(layer)).parameters)
     except (TypeError, ValueError):
