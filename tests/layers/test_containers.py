@@ -101,7 +101,7 @@ def test_what_is_watched_is_what_runs(backend):
     model, seen = Sequential(ReLU(), Pooling(2)), []
 
     def see(name, layer, direction, value):
-        seen.append((name, str(layer), direction, tuple(value.shape)))
+        seen.append((name, f"{layer}", direction, tuple(value.shape)))
 
     with traced(model, enter=see):
         model(upload(X))
@@ -242,7 +242,8 @@ def test_how_they_show_themselves():
         "Sequential(\n    Conv(3, 4, 3),\n    Residual(\n        body=Sequential(),\n"
         "        shortcut=Identity(),\n    ),\n)"
     )
-    assert str(model) == "Sequential of 4 layers"
+    assert f"{model}" == "Sequential of 4 layers"
+    assert str(model) == repr(model)
     assert repr(Sequential()) == "Sequential()"
 
 

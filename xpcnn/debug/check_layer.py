@@ -309,7 +309,7 @@ def check_addresses(layer: Layer, input_shape: Any) -> None:
 
 def check_text(layer: Layer, input_shape: Any) -> None:
     """repr() and str() say something, and names are in a fixed order."""
-    for kind, text in (("repr", repr(layer)), ("str", str(layer))):
+    for kind, text in (("repr", repr(layer)), ("str", str(layer)), ("format", f"{layer}")):
         _demand(
             isinstance(text, str) and bool(text),
             layer,

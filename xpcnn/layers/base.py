@@ -310,10 +310,11 @@ class Layer:
         inside = [(name, repr(child)) for name, child in self.children()]
         return tree(type(self).__name__, shown_arguments(self), inside)
 
-    def __str__(self) -> str:
-        """One line, for messages."""
+    def __format__(self, spec: str) -> str:
+        """One line, for messages: ``f"{layer}"``. ``print(layer)`` shows the whole tree."""
         inside = sum(1 for _ in self.named_layers()) - 1
-        return f"{type(self).__name__} of {inside} layers" if inside else " ".join(repr(self).split())
+        line = f"{type(self).__name__} of {inside} layers" if inside else " ".join(repr(self).split())
+        return format(line, spec)
 
 
 def check_dtype(x: Array, parameter: Parameter, who: Layer) -> None:

@@ -29,8 +29,8 @@ class Container(Layer):
                 )
         return layers
 
-    def __str__(self) -> str:
-        return f"{type(self).__name__} of {sum(1 for _ in self.named_layers()) - 1} layers"
+    def __format__(self, spec: str) -> str:
+        return format(f"{type(self).__name__} of {sum(1 for _ in self.named_layers()) - 1} layers", spec)
 
 
 class Branches(Container):

@@ -40,8 +40,8 @@ class ReLUPooling(Layer):
     def step_children(self) -> Iterator[tuple[str, Layer]]:
         return iter(())
 
-    def __str__(self) -> str:
-        return f"{self.relu} + {self.pooling}"
+    def __format__(self, spec: str) -> str:
+        return format(f"{self.relu} + {self.pooling}", spec)
 
 
 def fused(one: Any, following: Any) -> Layer | None:

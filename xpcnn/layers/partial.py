@@ -127,17 +127,11 @@ class PartialConv(Layer):
         _, OH, OW = self.output_shape(input_shape)
         return int(self.weight.data.size) * OH * OW
 
-    def __str__(self) -> str:
-        shown = f"PartialConv({self.in_channels}, <{len(self.connections)} rows>, {self.kernel_size!r}"
-        return (
-            shown
-            + "".join(
-                f", {name}={value!r}"
-                for name, value, usual in (("stride", self.stride, 1), ("padding", self.padding, 0))
-                if value != usual
-            )
-            + ")"
-        )
+    def __format__(self, spec: str) -> str:
+        settings = (("stride", self.stride, 1), ("padding", self.padding, 0))
+        shown = "".join(f", {name}={value!r}" for name, value, usual in settings if value != usual)
+        line = f"PartialConv({self.in_channels}, <{len(self.connections)} rows>, {self.kernel_size!r}{shown})"
+        return format(line, spec)
 
 
 def _table(connections: Any) -> tuple[tuple[int, ...], ...]:

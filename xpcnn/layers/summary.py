@@ -42,7 +42,7 @@ class Summary(str):
         rows = [
             Row(
                 name,
-                str(layers[name]),
+                f"{layers[name]}",
                 layers[name].output_shape(shape),
                 sum(parameter.data.size for parameter in layers[name].parameters()),
                 layers[name].multiply_adds(shape),
