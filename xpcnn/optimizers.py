@@ -141,7 +141,7 @@ class Optimizer:
         """Return groups: neighbours that are no group themselves are one."""
         if not isinstance(given, Iterable) or hasattr(given, "parameters"):
             raise DtypeError(
-                f"{type(self).__name__}: expected parameters, got {given!s:.60}; pass model.parameters()"
+                f"{type(self).__name__}: expected parameters, got {f'{given}':.60}; pass model.parameters()"
             )
         groups: list[Group] = []
         single: list[Parameter] = []
@@ -151,7 +151,7 @@ class Optimizer:
                 continue
             if not isinstance(entry, Mapping):
                 raise DtypeError(
-                    f"{type(self).__name__}: expected parameters, got {given!s:.60}; pass model.parameters()"
+                    f"{type(self).__name__}: expected parameters, got {f'{given}':.60}; pass model.parameters()"
                 )
             if not {"parameters"} <= set(entry) <= {"parameters", "lr", "weight_decay"}:
                 raise HyperparameterError(
@@ -161,7 +161,7 @@ class Optimizer:
             members = list(entry["parameters"])
             if not all(isinstance(member, Parameter) for member in members):
                 raise DtypeError(
-                    f"{type(self).__name__}: expected parameters in a group, got {entry['parameters']!s:.60}; pass "
+                    f"{type(self).__name__}: expected parameters in a group, got {f'{members}':.60}; pass "
                     "model.fc.parameters(), say"
                 )
             lr = self._in_range("lr", entry.get("lr", self.lr))
