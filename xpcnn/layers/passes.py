@@ -106,13 +106,15 @@ class Frame:
 
 
 class Frames:
-    """The stack of a layer, and the pass that it belongs to."""
+    """The stack of a layer, the pass that it belongs to, and the threads that are in its forward or backward."""
 
-    __slots__ = ("of", "stack")
+    __slots__ = ("in_backward", "in_forward", "of", "stack")
 
     def __init__(self) -> None:
         self.of: Pass | None = None
         self.stack: list[Frame] = []
+        self.in_forward: set[int] = set()
+        self.in_backward: set[int] = set()
 
     def push(self) -> Frame | None:
         """Begin a frame in the pass under way; inside no_grad() forget what this thread has left, and return None."""
@@ -133,13 +135,15 @@ def recorded(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(forward)
     def wrapper(self: Any, *inputs: Any, **options: Any) -> Any:
-        if type(self).forward is not wrapper:  # a subclass calls it through super()
+        frames, thread = self._frames, threading.get_ident()
+        if thread in frames.in_forward:  # a subclass calls it through super()
             return forward(self, *inputs, **options)
         token, observers = _forward.set(Pass()) if under_way() is None else None, _observers.get()
         try:
             for observer in observers:
                 observer("enter", self, "forward", inputs[0] if len(inputs) == 1 else inputs)
-            frame = self._frames.push()
+            frames.in_forward.add(thread)
+            frame = frames.push()
             y = forward(self, *inputs, **options)
             for observer in observers:
                 observer("leave", self, "forward", y)
@@ -147,6 +151,7 @@ def recorded(forward: Callable[..., Any]) -> Callable[..., Any]:
                 frame.outputs = [_output(part) for part in y] if isinstance(y, (list, tuple)) else _output(y)
             return y
         finally:
+            frames.in_forward.discard(thread)
             if token is not None:
                 _forward.reset(token)
 
@@ -164,9 +169,9 @@ def checked(backward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(backward)
     def wrapper(self: Any, dy: Any, need_dx: bool = True) -> Any:
         wanted = (dy, need_dx) if optional else (dy,)
-        if type(self).backward is not wrapper:  # a subclass calls it through super()
+        frames, outer, thread = self._frames, _backward.get(), threading.get_ident()
+        if thread in frames.in_backward:  # a subclass calls it through super()
             return backward(self, *wanted)
-        frames, outer = self._frames, _backward.get()
         if not frames.stack:
             raise BackwardError(missing(self))
         if outer is not None and frames.of is not outer:
@@ -179,9 +184,11 @@ def checked(backward: Callable[..., Any]) -> Callable[..., Any]:
         for observer in observers:
             observer("enter", self, "backward", dy)
         token = _backward.set(frames.of) if outer is None else None
+        frames.in_backward.add(thread)
         try:
             dx = backward(self, *wanted)
         finally:
+            frames.in_backward.discard(thread)
             if token is not None:
                 _backward.reset(token)
         if frames.stack and frames.stack[-1] is frame:
