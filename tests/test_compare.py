@@ -177,7 +177,7 @@ def test_running_without_kernels_leaves_the_backend_as_it_was():
 
 def test_pure_leaves_out_what_numba_compiles():
     with running("numpy:pure") as pure:
-        assert {kernel.__module__.split(".")[2] for kernel in pure.kernels.values()} == {"fused", "numpy"}
+        assert {kernel.__module__.split(".")[2] for kernel in pure.kernels.values()} == {"numpy"}
 
 
 def test_unknown_kernels_are_refused():

@@ -179,12 +179,12 @@ def test_a_race_is_a_backend_error_that_names_both_lines_and_the_way_out(x):
 
 
 def test_the_current_stream_is_the_threads():
-    a, seen = stream(), []
+    a, seen, cuda = stream(), [], xp.cuda  # a new thread has the process's default backend
     with a:
         assert xp.cuda.get_current_stream() is a
         with xp.cuda.Stream.null:
             assert xp.cuda.get_current_stream() == xp.cuda.Stream(null=True)
-        thread = threading.Thread(target=lambda: seen.append(xp.cuda.get_current_stream()))
+        thread = threading.Thread(target=lambda: seen.append(cuda.get_current_stream()))
         thread.start(), thread.join()
     assert seen == [xp.cuda.Stream.null]
     try:

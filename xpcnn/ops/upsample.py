@@ -3,6 +3,7 @@
 from typing import Any
 
 from xpcnn.backend import Array, accelerated, xp
+from xpcnn.precision import computing
 
 
 @accelerated
@@ -39,6 +40,7 @@ def upsample_bilinear_backward(dy: Array, scale: tuple[int, int]) -> Array:
 
 def _shares(length: int, scale: int, dtype: Any) -> Array:
     """Return what share of each pixel of a row goes into each of `scale` times as many: (scale*length, length)."""
-    place = xp.maximum((xp.arange(scale * length, dtype=xp.float64) + 0.5) / scale - 0.5, 0)
-    pixel = xp.arange(length)
+    wide = computing(dtype)
+    place = xp.maximum((xp.arange(scale * length, dtype=wide) + 0.5) / scale - 0.5, 0)
+    pixel = xp.arange(length, dtype=wide)
     return xp.maximum(1 - xp.abs(xp.minimum(place, length - 1)[:, None] - pixel), 0).astype(dtype)
