@@ -311,7 +311,8 @@ def test_ledgers_and_captures_are_their_thread_s():
         with use_backend("simulated"):
             return float(to_device(np.ones(3, np.float32)).sum())
 
-    with simulated.ledger() as counts, simulated.capturing(), simulated.cuda.every_schedule():
+    own = simulated.stand_in.cuda.Stream(non_blocking=True)
+    with own, simulated.ledger() as counts, simulated.capturing(), simulated.cuda.every_schedule():
         assert in_a_thread(add) == 3
         assert in_a_thread(lambda: len(simulated.cuda.schedules.runs())) == 1
     assert not counts.entries
@@ -368,6 +369,7 @@ def test_a_trace_within_a_trace_leaves_the_outer_one():
 GLOBALS = {
     "backend.py": {"_default"},  # the process's, under a lock
     "random.py": {"_streams"},  # the same
+    "simulated/memory.py": {"_newest"},  # the device is the process's, and numbers its memory
 }
 """By module, names that a function rebinds by ``global``: each is known, and why it may be the process's."""
 

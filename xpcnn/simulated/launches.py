@@ -113,8 +113,9 @@ def _use(call: str, reads: list[Part], writes: list[Part], stream: Stream, site:
     of_this = Use(clock[stream.number], call, site)
     for parts, writing in ((reads, False), (writes, True)):
         for part in parts:
-            uses = part.allocation.uses
-            for (number, wrote, *theirs), other in uses.items():
+            uses, streams_of = part.allocation.uses, part.allocation.streams
+            streams_of.add(stream.number)  # with one stream there is nothing to compare, however many views
+            for (number, wrote, *theirs), other in uses.items() if streams_of != {stream.number} else ():
                 ordered = number == stream.number or clock.get(number, 0) >= other.tick
                 if (wrote or writing) and not ordered and _overlap(part.span, tuple(theirs)):
                     raise RaceError(_both(of_this, writing, stream.number, other, wrote, number))

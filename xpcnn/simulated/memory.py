@@ -27,14 +27,15 @@ class OutOfMemoryError(BackendError, MemoryError):
 class Memory:
     """One allocation: its number, address and bytes, whether the host gave its values, and uses that may be running.
 
-    `uses` is kept by `launches`.
+    `uses`, and the numbers of the streams that made them, are kept by `launches`.
     """
 
-    __slots__ = ("__weakref__", "address", "given", "nbytes", "serial", "uses")
+    __slots__ = ("__weakref__", "address", "given", "nbytes", "serial", "streams", "uses")
 
     def __init__(self, serial: int, whole: Host, given: bool) -> None:
         self.serial, self.address, self.nbytes, self.given = serial, address(whole), whole.nbytes, given
         self.uses: dict[Any, Any] = {}
+        self.streams: set[int] = set()
 
 
 class Usage:
