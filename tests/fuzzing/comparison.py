@@ -97,6 +97,9 @@ def check(case: Case, kind: str) -> None:
             if isinstance(now, np.ndarray):
                 np.testing.assert_array_equal(now, then, err_msg=f"argument {number} was written to")
     assert len(results) == len(wanted), "another number of results"
+    if case.op == "relu_max_pool":  # which of several zeros has won is left open
+        for found in (results, wanted):
+            found[1] = found[1] * (found[0] > 0)
     bounds = bounds if isinstance(bounds, tuple) else (bounds,) * len(wanted)
     for number, (result, like, want, bound) in enumerate(zip(results, likes, wanted, bounds, strict=True)):
         if like is None:

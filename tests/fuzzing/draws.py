@@ -188,10 +188,10 @@ def pools(draw: Draw) -> tuple[tuple[int, ...], tuple[int, ...], Window]:
 
 
 @st.composite
-def max_pool(draw: Draw) -> Case:
+def max_pool(draw: Draw, op: str = "max_pool") -> Case:
     x, _, window = draw(pools())
     of = draw(st.sampled_from(("normal", "integers")))  # of integers many are equal: the first must win
-    return Case("max_pool", (Reals(x, of, draw(orders)), window), **draw(conditions()))
+    return Case(op, (Reals(x, of, draw(orders)), window), **draw(conditions()))
 
 
 @st.composite
@@ -325,6 +325,7 @@ DRAWS: dict[str, st.SearchStrategy[Case]] = {
     "momentum_update": update("momentum_update"),
     "relu": relu(),
     "relu_backward": relu(backward=True),
+    "relu_max_pool": max_pool("relu_max_pool"),
     "sgd_update": update("sgd_update"),
     "softmax_cross_entropy": softmax_cross_entropy(),
     "softmax_cross_entropy_backward": softmax_cross_entropy(backward=True),
