@@ -10,7 +10,7 @@ from xpcnn import ops
 from xpcnn.geometry import Window
 from xpcnn.kernels.cuda.launch import Device
 from xpcnn.kernels.cuda.source import signatures
-from xpcnn.kernels.cuda.windows import dilations, lengths
+from xpcnn.kernels.cuda.windows import lengths
 from xpcnn.simulated.cuda import ends_of_grids
 
 BLOCKS = 2
@@ -59,20 +59,20 @@ def images(*size):
 
 def im2col():
     x, cols = images(H, W), virtual(*TAPS, N, *OUT)
-    launch("im2col", cols.size, x=x, cols=cols, fill=0, **KNOWN, **dilations(WINDOW))
+    launch("im2col", cols.size, x=x, cols=cols, fill=0, **KNOWN)
     same_end(cols, ops.im2col.__wrapped__(x[-4:], WINDOW)[-1, -1, -1])
 
 
 def col2im():
     cols, x = virtual(*TAPS, N, *OUT), virtual(*IMAGES)
     cols[:, :, :, -4:] = normal(*TAPS, 4, *OUT)
-    launch("col2im", x.size, cols=cols, x=x, **KNOWN, **dilations(WINDOW))
+    launch("col2im", x.size, cols=cols, x=x, **KNOWN)
     same_end(x, ops.col2im.__wrapped__(cols[:, :, :, -4:], (H, W), WINDOW))
 
 
 def max_pool():
     x, y, winner = images(H, W), virtual(N, C, *OUT), virtual(N, C, *OUT, dtype=np.uint8)
-    launch("max_pool", y.size, x=x, y=y, winner=winner, **KNOWN, **dilations(WINDOW))
+    launch("max_pool", y.size, x=x, y=y, winner=winner, **KNOWN)
     for ours, theirs in zip((y, winner), ops.max_pool.__wrapped__(x[-4:], WINDOW), strict=True):
         same_end(ours, theirs)
 
@@ -80,7 +80,7 @@ def max_pool():
 def max_pool_backward():
     dy, winner, dx = images(*OUT), virtual(N, C, *OUT, dtype=np.uint8), virtual(*IMAGES)
     winner[-4:] = normal(4, C, *OUT) > 0
-    launch("max_pool_backward", dx.size, dy=dy, winner=winner, dx=dx, **KNOWN, **dilations(WINDOW))
+    launch("max_pool_backward", dx.size, dy=dy, winner=winner, dx=dx, **KNOWN)
     same_end(dx, ops.max_pool_backward.__wrapped__(dy[-4:], winner[-4:], (H, W), WINDOW))
 
 
@@ -97,7 +97,7 @@ def average_pool_backward():
 
 
 def pool(threads, kernel, **arrays):
-    known = {**KNOWN, **NO_PADDING, **dilations(WINDOW)}
+    known = {**KNOWN, **NO_PADDING}
     names = signatures()[kernel].names
     launch(kernel, threads, **arrays, **{name: known[name] for name in known if name in names})
 
