@@ -91,14 +91,15 @@ class Layer:
 
     def save_for_backward(self, *values: Any) -> None:
         """Keep values for the matching backward(); inside no_grad() keep nothing. Call it in forward()."""
-        if self._frames.stack:
-            self._frames.stack[-1].saved.append(values)
+        if stack := self._frames.stack:
+            stack[-1].saved.append(values)
 
     def pop_saved(self) -> tuple[Any, ...]:
         """Return what forward saved last and forget it, so activations are freed as backpropagation proceeds."""
-        if not self._frames.stack or not self._frames.stack[-1].saved:
+        stack = self._frames.stack
+        if not stack or not stack[-1].saved:
             raise BackwardError(missing(self))
-        return self._frames.stack[-1].saved.pop()
+        return stack[-1].saved.pop()
 
     @property
     def _frames(self) -> Frames:
@@ -178,6 +179,8 @@ class Layer:
         seen: set[int] = set()
         for prefix, layer in self.named_layers():
             for name, value in list(vars(layer).items()):
+                if name in INTERNAL:
+                    continue
                 for inner, array in found(name, value, kind):
                     if id(array) not in seen:
                         seen.add(id(array))

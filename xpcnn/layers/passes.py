@@ -116,9 +116,8 @@ class Frames:
         self.in_forward: set[int] = set()
         self.in_backward: set[int] = set()
 
-    def push(self) -> Frame | None:
-        """Begin a frame in the pass under way; inside no_grad() forget what this thread has left, and return None."""
-        current = under_way()
+    def push(self, current: Pass) -> Frame | None:
+        """Begin a frame in the pass `current`; inside no_grad() forget what this thread has left, and return None."""
         if not _saving.get():
             if self.stack and (self.of is None or self.of.thread == threading.get_ident()):
                 self.stack.clear()
@@ -138,12 +137,15 @@ def recorded(forward: Callable[..., Any]) -> Callable[..., Any]:
         frames, thread = self._frames, threading.get_ident()
         if thread in frames.in_forward:  # a subclass calls it through super()
             return forward(self, *inputs, **options)
-        token, observers = _forward.set(Pass()) if under_way() is None else None, _observers.get()
+        current, token, observers = under_way(), None, _observers.get()
+        if current is None:
+            current = Pass()
+            token = _forward.set(current)
         try:
             for observer in observers:
                 observer("enter", self, "forward", inputs[0] if len(inputs) == 1 else inputs)
             frames.in_forward.add(thread)
-            frame = frames.push()
+            frame = frames.push(current)
             y = forward(self, *inputs, **options)
             for observer in observers:
                 observer("leave", self, "forward", y)

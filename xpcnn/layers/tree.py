@@ -18,7 +18,7 @@ def dotted(prefix: str, name: str) -> str:
 
 
 def found(name: str, value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
-    """Yield (dotted name, object) for every object of a kind in a value, however deep it is in lists and the like.
+    """Iterate over (dotted name, object) for each object of a kind in a value, however deep in lists and the like.
 
     Raises
     ------
@@ -29,14 +29,20 @@ def found(name: str, value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
     [('blocks.0', 3), ('blocks.1.left', 5)]
     """
     if isinstance(value, kind):
-        yield name, value
-    elif isinstance(value, (list, tuple)):
+        return iter([(name, value)])
+    if isinstance(value, (list, tuple, dict, set, frozenset)):
+        return _found_inside(name, value, kind)
+    return iter(())  # no generator: most values are plain numbers, and every pass looks at them
+
+
+def _found_inside(name: str, value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
+    if isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from found(f"{name}.{index}", item, kind)
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from found(f"{name}.{key}", item, kind)
-    elif isinstance(value, (set, frozenset)) and any(isinstance(item, kind) for item in value):
+    elif any(isinstance(item, kind) for item in value):
         raise DtypeError(
             f"{name}: a set of {kind.__name__} objects has no order; keep them in a list, a tuple or a dictionary"
         )

@@ -3,6 +3,7 @@
 from xpcnn.backend import Array, accelerated
 from xpcnn.geometry import Window
 from xpcnn.ops.conv import conv
+from xpcnn.ops.normalization import channel_sums
 from xpcnn.ops.windows import col2im, im2col
 
 
@@ -38,4 +39,4 @@ def conv_transpose_backward(
     pixels = x.swapaxes(0, 1).reshape(groups, C // groups, N * H * W)  # (G, C/G, N*H*W)
     cols = im2col(dy, window).reshape(groups, -1, N * H * W)  # (G, O/G*KH*KW, N*H*W)
     dx = conv(dy, weight, None, window, groups) if need_dx else None
-    return dx, (pixels @ cols.swapaxes(1, 2)).reshape(weight.shape), dy.sum(axis=(0, 2, 3))
+    return dx, (pixels @ cols.swapaxes(1, 2)).reshape(weight.shape), channel_sums(dy)

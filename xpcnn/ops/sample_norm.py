@@ -3,7 +3,7 @@
 import math
 
 from xpcnn.backend import Array, accelerated
-from xpcnn.ops.normalization import per_channel
+from xpcnn.ops.normalization import channel_sums, per_channel
 
 
 @accelerated
@@ -24,8 +24,7 @@ def group_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Return (dx, dweight, dbias): dweight = sum dy xhat, dbias = sum dy, dx as in `layer_norm_backward`."""
     normalized, inverse = _normalize(_rows(x, groups), eps)
-    axes = (0, *range(2, x.ndim))
-    dweight, dbias = (dy * normalized.reshape(x.shape)).sum(axis=axes), dy.sum(axis=axes)
+    dweight, dbias = channel_sums(dy * normalized.reshape(x.shape)), channel_sums(dy)
     dx = _normalize_backward(_rows(dy * per_channel(weight, x.ndim), groups), normalized, inverse)
     return dx.reshape(x.shape), dweight, dbias
 
@@ -50,8 +49,8 @@ def layer_norm_backward(dy: Array, x: Array, weight: Array, eps: float) -> tuple
     dx = (g - mean g - xhat mean(g xhat)) / sqrt(variance + eps),  g = W dy
     """
     normalized, inverse = _normalize(x.reshape(-1, weight.size), eps)
-    axes = tuple(range(x.ndim - weight.ndim))
-    dweight, dbias = (dy * normalized.reshape(x.shape)).sum(axis=axes), dy.sum(axis=axes)
+    rows = dy.reshape(normalized.shape)
+    dweight, dbias = (channel_sums(terms).reshape(weight.shape) for terms in (rows * normalized, rows))
     dx = _normalize_backward((dy * weight).reshape(normalized.shape), normalized, inverse)
     return dx.reshape(x.shape), dweight, dbias
 

@@ -1,6 +1,7 @@
 // Batch normalisation over images (N, C, P), with P pixels each. A channel's statistics and sums are `real`: for half
 // they may be more than half can hold.
 #include "reduce.cuh"
+#include "sum.cuh"
 
 // Mean and variance in one pass that does not cancel: sum of (x - mean)^2 grows with the mean as it moves. Subtracting
 // mean(x)^2 from mean(x^2) would lose every digit where the mean is large beside the spread. Welford, Technometrics 4,
@@ -38,15 +39,16 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_statistics(
     __shared__ Moments partial[32];  // one a warp
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     const index_t c = blockIdx.x;
-    Moments mine = {0, 0, 0};
+    real count = 0;
+    Sum moving = {0, 0}, squares = {0, 0};
     for (index_t m = threadIdx.x; m < N * P; m += blockDim.x) {
         const real value = (real)x[(m / P * C + c) * P + m % P];
-        const real delta = value - mine.mean;
-        mine.count += 1;
-        mine.mean += delta / mine.count;
-        mine.squares += delta * (value - mine.mean);
+        const real delta = (value - moving.total) - moving.rest;
+        count += 1;
+        moving = add_to(moving, delta / count);
+        squares = add_to(squares, delta * ((value - moving.total) - moving.rest));
     }
-    mine = warp_moments(mine);
+    Moments mine = warp_moments({count, value_of(moving), value_of(squares)});
     if (lane == 0) partial[warp] = mine;
     __syncthreads();  // all warps' moments are there
     if (warp != 0) return;
@@ -85,18 +87,18 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_sums(
     real eps, index_t N, index_t C, index_t P) {
     const index_t c = blockIdx.x;
     const real center = mean[c], inverse = 1 / sqrt(variance[c] + eps);
-    real of_dy = 0, of_product = 0;
+    Sum of_dy = {0, 0}, of_product = {0, 0};
     for (index_t m = threadIdx.x; m < N * P; m += blockDim.x) {
         const index_t element = (m / P * C + c) * P + m % P;
-        of_dy += (real)dy[element];
-        of_product += (real)dy[element] * (((real)x[element] - center) * inverse);
+        of_dy = add_to(of_dy, (real)dy[element]);
+        of_product = add_to(of_product, (real)dy[element] * (((real)x[element] - center) * inverse));
     }
-    of_dy = block_sum(of_dy);
+    const real total = block_sum(value_of(of_dy));
     __syncthreads();  // all have read its partial sums: the next may write
-    of_product = block_sum(of_product);
+    const real product = block_sum(value_of(of_product));
     if (threadIdx.x == 0) {
-        dbias[c] = of_dy;
-        dweight[c] = of_product;
+        dbias[c] = total;
+        dweight[c] = product;
     }
 }
 

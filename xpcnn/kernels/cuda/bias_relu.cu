@@ -1,6 +1,7 @@
 // What follows a convolution's matrix product, in one pass: the bias, ReLU where it is wanted, and the way back from the
 // product's order, channels first (O, N, P), to the images' (N, O, P), with P = OH * OW. And the same backwards.
 #include "reduce.cuh"
+#include "sum.cuh"
 
 extern "C" __global__ void __launch_bounds__(256, 1) bias_relu(
     const storage* __restrict__ product,  // (O, N, P)
@@ -37,8 +38,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) channel_sum(
     real* __restrict__ sums,             // (O)
     index_t O, index_t L) {
     const index_t o = blockIdx.x;
-    real sum = 0;
-    for (index_t l = threadIdx.x; l < L; l += blockDim.x) sum += (real)values[o * L + l];
-    sum = block_sum(sum);
+    Sum mine = {0, 0};
+    for (index_t l = threadIdx.x; l < L; l += blockDim.x) mine = add_to(mine, (real)values[o * L + l]);
+    const real sum = block_sum(value_of(mine));
     if (threadIdx.x == 0) sums[o] = sum;
 }

@@ -4,6 +4,7 @@
 //
 // The logarithm of a tiny p is never taken. The losses of the rows are averaged by one block, in a fixed order.
 #include "reduce.cuh"
+#include "sum.cuh"
 
 // What is subtracted from every logit of a row: max z + log sum exp(z - max z), in two numbers for accuracy.
 struct Shift {
@@ -64,9 +65,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) mean(
     const real* __restrict__ values,  // (M)
     real* __restrict__ result,        // (1)
     index_t M) {
-    real sum = 0;
-    for (index_t m = threadIdx.x; m < M; m += blockDim.x) sum += values[m];
-    sum = block_sum(sum);
+    Sum mine = {0, 0};
+    for (index_t m = threadIdx.x; m < M; m += blockDim.x) mine = add_to(mine, values[m]);
+    const real sum = block_sum(value_of(mine));
     if (threadIdx.x == 0) result[0] = sum / (real)M;
 }
 

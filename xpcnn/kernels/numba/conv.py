@@ -61,7 +61,7 @@ def conv_backward(
     elif dx is not None:
         tasks += scatter(drows, weight, window, (top, left), groups, dx)
     threads.in_turn(tasks, products=(1 + need_dx) * products)
-    (O, C, KH, KW), dbias = weight.shape, dbiases.sum(axis=0)  # C of a group
+    (O, C, KH, KW), dbias = weight.shape, dbiases.sum(axis=0).astype(dy.dtype)  # C of a group
     dweight = dweights.sum(axis=0)[:, : O // groups, : weight[0].size].reshape(O, KH, C, KW)
     return None if dx is None else as_images(dx), np.ascontiguousarray(dweight.swapaxes(1, 2)), dbias
 
@@ -91,6 +91,7 @@ def _weight_gradient(
 ) -> tuple[tuple[Array, Array], list[Callable[[], None]]]:
     """Return each share's sums, dW as (S,G,O/G,KH*C/G*KW) in whole tiles and db as (S,O), and tasks that add them up.
 
+    The sums of db are in double precision: it is one number of many, where rounding may go one way.
     The shares are the same for any number of threads. Which filters a task computes makes no difference to their sums:
     where there are more threads than shares each share has several tasks.
     """
@@ -99,7 +100,7 @@ def _weight_gradient(
     parts = shares.of_gradient(dy, O * K * x.itemsize, dy.size * K)
     bounds = np.array([0, *(part.stop for part in parts)])
     dweights = np.zeros((len(parts), groups, _round_up(O // groups, P), _round_up(K, V)), x.dtype)
-    dbiases = np.zeros((len(parts), O), x.dtype)
+    dbiases = np.zeros((len(parts), O))
     layout = plan(window, before, OW, C * x.itemsize, N)
     gradients, pixels = dy.reshape(OH, O, OW * N), x.reshape(H, C, W * N)
     tile, ring = ((0,) * P, (0,) * V), ring_shape(layout, C, x.itemsize)

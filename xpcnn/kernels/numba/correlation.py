@@ -74,6 +74,7 @@ def weight_gradient(
 
     dy is (OH,O,OW*N), x (H,C,W*N); share s of S has rows from bounds[s] to bounds[s + 1]. Of zeros, dbias is (S,O), and
     dweight (S,G,O/G,KH*C/G*KW), its last two axes rounded up to whole tiles. A tile has P filters of each group.
+    dbias is in double precision.
     """
     (_, O, Q), (H, C, _), (_, G, OP, KP) = dy.shape, x.shape, dweight.shape
     P, V, lanes = len(tall), len(wide), REGISTER_BYTES // x.itemsize
@@ -120,7 +121,7 @@ def weight_gradient(
                                     x_tails, 0, places, k, 1, results, to + o * KP + k, KP,
                                 )  # fmt: skip
                     for o in range(group * OG + tiles[0] * P, group * OG + min(tiles[1] * P, OG)):
-                        numbers, total = dy[oh, o, begin:end], x.dtype.type(0)
+                        numbers, total = dy[oh, o, begin:end], 0.0
                         for q in range(end - begin):
                             total += numbers[q]
                         dbias[s, o] += total

@@ -1,5 +1,5 @@
-"""Batch normalisation in few passes over memory; a channel's sums are of rows in the input's precision, then of
-rows' sums in double precision, so they depend on no number of threads.
+"""Batch normalisation in few passes over memory; terms are in the input's precision and their sums in double, a row at
+a time and then of all rows, so they depend on no number of threads.
 """
 
 from typing import Any
@@ -33,13 +33,13 @@ def _statistics_of_rows(x: Any, means: Any, variances: Any, start: int, stop: in
     _, C, Q = x.shape
     for h in range(start, stop):
         for c in range(C):
-            total = x.dtype.type(0)
+            total = squares = 0.0
             for q in range(Q):
                 total += x[h, c, q]
-            mean, squares = x.dtype.type(total / Q), x.dtype.type(0)
+            mean = x.dtype.type(total / Q)
             for q in range(Q):
                 squares += (x[h, c, q] - mean) * (x[h, c, q] - mean)
-            means[h, c], variances[h, c] = mean, squares / Q
+            means[h, c], variances[h, c] = total / Q, squares / Q
 
 
 def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
@@ -98,7 +98,7 @@ def _sums_of_rows(dy: Any, x: Any, mean: Any, of_dy: Any, of_products: Any, star
     _, C, Q = x.shape
     for h in range(start, stop):
         for c in range(C):
-            total = product = x.dtype.type(0)
+            total = product = 0.0
             for q in range(Q):
                 total += dy[h, c, q]
                 product += dy[h, c, q] * (x[h, c, q] - mean[c])

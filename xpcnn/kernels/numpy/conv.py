@@ -61,7 +61,7 @@ def conv_backward(
         shares.added(terms) for terms in zip(*(sums[part.start] for part in parts), strict=True)
     )
     dweight = dfilters.transpose(0, 4, 2, 1, 3).reshape(weight.shape)  # from (G,KH,C/G,KW,O/G)
-    return None if dx is None else as_images(dx), dweight, dbias
+    return None if dx is None else as_images(dx), dweight, dbias.astype(dy.dtype)
 
 
 def turned(weight: Array, window: Window, before: Pair, groups: int) -> tuple[Array, Window, Pair]:
@@ -105,9 +105,12 @@ def _correlation(
 def _gradients(
     dy: Array, x: Array, window: Window, before: Pair, groups: int, part: slice
 ) -> tuple[Array, Array]:
-    """Return dW as (G,KH,C/G,KW,O/G), and db, of a share of the rows of dy."""
+    """Return dW as (G,KH,C/G,KW,O/G), and db in double, of a share of the rows of dy."""
     (_, O, OW, N), C, (KH, KW) = dy.shape, x.shape[1] // groups, window.size
-    dbias = (dy[part].reshape(part.stop - part.start, O, OW * N) @ np.ones(OW * N, dy.dtype)).sum(axis=0)
+    sums = (
+        dy[part].reshape(part.stop - part.start, O, OW * N).sum(axis=2)
+    )  # pairwise, unlike a product with ones
+    dbias = sums.sum(axis=0, dtype=np.float64)
     if shifting.is_matrix(C, window, groups):
         return shifting.weight_gradient(dy, x, window, before, part)[np.newaxis], dbias
     dfilters = np.zeros((groups, KH * C * KW, O // groups), dy.dtype)
