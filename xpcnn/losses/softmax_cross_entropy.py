@@ -115,12 +115,12 @@ class SoftmaxCrossEntropy(Loss):
         output_shape = one_output(output_shape, self)
         check_host_array(targets, f"{self}: expected labels")
         axis = self._class_axis(len(output_shape) + 1)
-        if self.axis == -1 and len(output_shape) > 1 and targets.shape[1:] == output_shape[1:]:
+        shape = output_shape[: axis - 1] + output_shape[axis:]
+        if len(output_shape) > 1 and targets.shape[1:] == output_shape[1:] != shape:
             raise DatasetError(
-                f"{self}: expected labels for outputs of {output_shape} with the classes on the last axis, got maps of "
+                f"{self}: expected labels for outputs of {output_shape} with the classes on axis {axis}, got maps of "
                 f"{targets.shape}; pass SoftmaxCrossEntropy(axis=1)"
             )
-        shape = output_shape[: axis - 1] + output_shape[axis:]
         check_labels(
             targets,
             output_shape[axis - 1],
