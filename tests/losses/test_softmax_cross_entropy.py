@@ -232,7 +232,7 @@ CHECKED = [
     ({"axis": 1}, (3, 2, 2), LABELS.reshape(3, 2, 2), r"expected labels from 0 to 2, got 3 at index \(1, 1, 0\); c"),
     ({"axis": 1, "ignore_index": 9}, (4, 2, 2), labels_with(255).reshape(3, 2, 2),
      r"expected labels from 0 to 3, or 9, got 255 at index \(0, 0, 1\)"),
-    ({"axis": 1}, (4, 2, 3), LABELS.reshape(3, 2, 2), r"expected integer labels \(N, 2, 3\) or .*pass one label for ea"),
+    ({"axis": 1}, (4, 2, 3), LABELS.reshape(3, 2, 2), r"expected integer labels \(N, 2, 3\) or .*pass one label for"),
     ({"axis": 1}, (4, 2, 2), np.ones((3, 4, 2, 3)), r"expected one-hot labels \(N, 4, 2, 2\), got \(3, 4, 2, 3\); enc"),
     ({}, (4, 2, 2), LABELS.reshape(3, 2, 2), r"got maps of \(3, 2, 2\); pass SoftmaxCrossEntropy\(axis=1\)"),
     ({"axis": 1}, (4, 2, 2), LABELS.reshape(3, 2, 2) * 1.0, r"got float64 \(3, 2, 2\); convert with labels.astype"),
