@@ -5,7 +5,7 @@ import pytest
 
 from xpcnn.backend import to_host, xp
 from xpcnn.errors import DatasetError, DtypeError, ShapeError, XpcnnError
-from xpcnn.layers import Affine, Conv, Flatten, Layer, Parallel, ReLU, Sequential, Tanh
+from xpcnn.layers import Affine, Conv, Flatten, Layer, ReLU, Sequential, Tanh
 from xpcnn.losses import L1, BinaryCrossEntropy, Huber, Loss, MeanSquaredError, SoftmaxCrossEntropy
 from xpcnn.metrics import accuracy
 from xpcnn.optimizers import SGD, Adam
@@ -130,7 +130,7 @@ def test_uint8_images_as_their_own_targets_are_scaled_and_not_transformed(backen
     np.testing.assert_array_equal(predicted, targets)
     np.testing.assert_array_equal(targets, PICTURES / np.float32(255))
     for criterion in (MeanSquaredError(), BinaryCrossEntropy()):
-        with pytest.raises(DatasetError, match="^train: expected"):
+        with pytest.raises(DatasetError, match=r"^train: expected .*; pass"):
             fit(model, criterion, (PICTURES, PICTURES.copy()))
 
 
@@ -296,11 +296,6 @@ class Several(OwnLoss):
         return self.difference[:, 0] ** 2
 
 
-class OnlyForward:
-    def __call__(self, y, target):
-        return (y * 0).sum()
-
-
 class Particular(OwnLoss):
     """Says which targets it takes."""
 
@@ -316,7 +311,7 @@ class Particular(OwnLoss):
     [
         (dense(3), SoftmaxCrossEntropy(), CLASSES + 1, DatasetError, "expected labels from 0 to 2, got 3 at index"),
         (dense(3), SoftmaxCrossEntropy(), NUMBERS, DatasetError, r"expected integer labels \(N,\) or .* got float"),
-        (dense(3), SoftmaxCrossEntropy(), MAPS, DatasetError, r"got int64 \(23, 4, 4\); pass one label for each sample"),
+        (dense(3), SoftmaxCrossEntropy(), MAPS, DatasetError, r"got int64 \(23, 4, 4\); pass one label"),
         (convolutional(3), SoftmaxCrossEntropy(), MAPS, DatasetError, r"; pass SoftmaxCrossEntropy\(axis=1\)"),
         (convolutional(3), SoftmaxCrossEntropy(axis=1), CLASSES, DatasetError, "pass one label for each position"),
         (convolutional(3), SoftmaxCrossEntropy(axis=1), VOID, DatasetError, "expected labels from 0 to 2, got 255"),
@@ -326,24 +321,25 @@ class Particular(OwnLoss):
         (dense(1), MeanSquaredError(), (NUMBERS, NUMBERS), DtypeError, "targets as a NumPy array, got tuple"),
         (dense(1), OwnLoss(), (NUMBERS, NUMBERS[:3]), DatasetError, "23 images and 3 labels"),
         (dense(1), Several(), NUMBERS, ShapeError, r"expected the loss to be one number, got shape \(10,\)"),
-        (dense(1), OnlyForward(), NUMBERS, DtypeError, r"expected criterion to have backward\(\), got"),
-        (dense(1), OwnLoss, NUMBERS, DtypeError, "expected criterion to be a loss, .* an object and not the class"),
+        (dense(1), OwnLoss, NUMBERS, DtypeError, "expected criterion to be a loss, .* an object"),
         (dense(1), Particular(), -NUMBERS, DatasetError, r"expected targets above 0 for \(1,\), got others; take"),
-        (Parallel(Flatten(), Flatten()), SoftmaxCrossEntropy(), NUMBERS, XpcnnError, ""),
     ],
 )  # fmt: skip
 def test_targets_that_do_not_fit_are_one_sentence_with_the_fix(model, criterion, targets, error, message):
-    parameters = model.parameters() or dense(1).parameters()
-    optimizer = SGD(parameters, 0.1)
-    with pytest.raises(error, match=rf"^(train|batches): .*{message}.*; \w"):
+    optimizer = SGD(model.parameters(), 0.1)
+    with pytest.raises(error, match=rf"^(train|batches): .*{message}") as caught:
         list(train(model, criterion, optimizer, (IMAGES, targets), epochs=1, batch_size=10))
+    assert "; " in str(caught.value)
     assert optimizer.steps == 0
-    with (
-        pytest.raises(error, match=rf"^(evaluate|batches): .*{message}.*; \w")
-        if criterion.__class__ is not OnlyForward
-        else pytest.raises(Exception)
-    ):
+    with pytest.raises(error, match=rf"^(evaluate|batches): .*{message}"):
         evaluate(model, (IMAGES, targets), criterion, batch_size=10)
+
+
+def test_a_function_without_backward_is_no_loss():
+    with pytest.raises(
+        DtypeError, match=r"^train: expected criterion to have backward\(\), got .*; define it"
+    ):
+        fit(dense(1), lambda y, target: (y * 0).sum(), (IMAGES, NUMBERS))
 
 
 @pytest.mark.parametrize(
@@ -352,7 +348,7 @@ def test_targets_that_do_not_fit_are_one_sentence_with_the_fix(model, criterion,
         (
             dense(1),
             NUMBERS,
-            r"expected scores of at least two classes for accuracy, got outputs of \(1,\); pass another",
+            r"expected scores of at least two classes for accuracy, got outputs of \(1,\); pass",
         ),
         (dense(3), NUMBERS, "expected integer labels"),
         (convolutional(3), CLASSES, "pass one label for each position"),
