@@ -131,9 +131,10 @@ class SoftmaxCrossEntropy(Loss):
         )
         soft = targets.ndim == len(output_shape) + 1
         self._check_options(output_shape[axis - 1], soft)
-        if self.ignore_index is not None and not (targets != self.ignore_index).any():
+        if not self.count(targets, output_shape):
             raise DatasetError(
-                f"{self}: expected a label that counts, got {self.ignore_index} everywhere; pass another ignore_index"
+                f"{self}: expected a label that counts, got none that is not ignored and has a class weight above 0; "
+                "correct the labels or the options"
             )
 
     def count(self, targets: Any, output_shape: Any) -> float:
@@ -149,7 +150,7 @@ class SoftmaxCrossEntropy(Loss):
             weight * int(times)
             for weight, times in zip(
                 self.class_weight,
-                np.bincount(counted.ravel(), minlength=len(self.class_weight)),
+                np.bincount(counted.ravel().astype(np.int64), minlength=len(self.class_weight)),
                 strict=True,
             )
         )
