@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("your-own-layer.md",)
+PAGES = ("your-own-layer.md", "your-own-data.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,10 +8,20 @@ from xpcnn.checks import whole
 from xpcnn.errors import DatasetError, ShapeError
 
 
-def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+def accuracy(
+    predictions: np.ndarray, labels: np.ndarray, *, axis: int = 1, ignore_index: int | None = None
+) -> float:
     """Return the share of predicted classes that equal their label, from 0 to 1.
 
-    Both may be classes (M,), or rows (M,D) whose largest element tells the class: scores, one-hot labels.
+    Both may be classes (M,), or rows (M,D) whose largest element tells the class: scores, one-hot labels. For maps
+    they are scores (N,C,H,W) and labels (N,H,W), and the share is that of all pixels.
+
+    Parameters
+    ----------
+    axis : int
+        The axis of the classes in scores.
+    ignore_index : int
+        Integer labels of this value are left out.
 
     Raises
     ------
@@ -22,13 +32,38 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
     0.75
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
-    found, true = (rows.argmax(axis=1) if rows.ndim == 2 else rows for rows in (predictions, labels))
-    if true.ndim != 1 or len(true) == 0 or found.shape != true.shape:
+    found, true = predictions, labels
+    if labels.ndim == predictions.ndim > 1 and (labels.ndim == 2 or predictions.dtype.kind == "f"):
+        found, true = _largest(predictions, axis), _largest(labels, axis)
+    elif predictions.ndim > labels.ndim:
+        found = _largest(predictions, axis)
+    elif labels.ndim > predictions.ndim:
+        true = _largest(labels, axis)
+    if true.ndim == 0 or found.shape != true.shape:
         raise ShapeError(
             f"accuracy: expected as many predictions as labels, got {predictions.shape} and {labels.shape}; "
-            "pass both of one data set, and at least one"
+            f"pass both of one data set, scores with the classes on axis {axis}"
         )
-    return float((found == true).mean())
+    right = found == true
+    if ignore_index is not None:
+        right = right[true != ignore_index]
+    if right.size == 0:
+        raise ShapeError(
+            f"accuracy: expected as many predictions as labels, got {predictions.shape} and {labels.shape}, and none "
+            "that counts; pass at least one"
+        )
+    return float(right.mean())
+
+
+def _largest(scores: np.ndarray, axis: int) -> np.ndarray:
+    """Return the class with the largest score."""
+    place = axis + scores.ndim if axis < 0 else axis
+    if not 1 <= place < scores.ndim or scores.shape[place] < 2:
+        raise ShapeError(
+            f"accuracy: expected as many predictions as labels, or scores of at least two classes on axis {axis}, got "
+            f"{scores.shape}; pass another axis, or for one score y: metric=lambda y, t: ((y > 0) == t).mean()"
+        )
+    return np.asarray(scores.argmax(axis=axis))
 
 
 def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

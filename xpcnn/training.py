@@ -1,32 +1,43 @@
 """Training as a loop you can read: a generator, so the caller prints, saves or stops between two epochs."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from xpcnn.backend import Array, active_backend, to_device, to_host
 from xpcnn.checks import function, number, whole
-from xpcnn.data.batches import Transformation, batches, check_host_array, check_labels
-from xpcnn.errors import DatasetError, DivergenceError, DtypeError, HyperparameterError
+from xpcnn.data.batches import (
+    Arrays,
+    Batches,
+    Transformation,
+    batches,
+    check_inputs,
+    check_labels,
+    each,
+    parts,
+)
+from xpcnn.errors import DatasetError, DivergenceError, DtypeError, HyperparameterError, ShapeError
 from xpcnn.layers import Layer, no_grad
-from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy
+from xpcnn.losses.base import check_loss, check_targets, total, weight
 from xpcnn.metrics import accuracy
 from xpcnn.optimizers import Optimizer
 from xpcnn.position import Position
 from xpcnn.random import Seed
 from xpcnn.schedules import Schedule
 
-Images: TypeAlias = np.ndarray
-Labels: TypeAlias = np.ndarray
+Dataset: TypeAlias = tuple[Arrays, Arrays]
+Metric: TypeAlias = Callable[[Any, Any], Any]
 Progress: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def train(
     model: Layer,
-    criterion: SoftmaxCrossEntropy | AuxiliaryCrossEntropy,
+    criterion: Any,
     optimizer: Optimizer,
-    dataset: tuple[Images, Labels],
+    dataset: Dataset,
     *,
     epochs: int,
     batch_size: int,
@@ -42,9 +53,13 @@ def train(
 
     Parameters
     ----------
-    dataset : (images, labels)
-        On the host: images uint8 (scaled to [0, 1] here) or floating, (N,C,H,W); labels integers (N,), or
-        one-hot (N,D).
+    criterion : a loss
+        `losses`, or any object with ``criterion(y, target)`` and ``criterion.backward()``, as `losses.Loss` says.
+    dataset : (images, targets)
+        On the host: images uint8 (scaled to [0, 1] here) or floating, (N,C,H,W), say; targets as the loss takes
+        them, one for each image: classes (N,), rows of probabilities (N,D), maps (N,H,W), numbers. For an
+        autoencoder pass ``(images, images)``: then uint8 targets are scaled too. Several inputs are a tuple of
+        arrays, ``((a, b), targets)``, and the model is called as ``model((a, b))``; so are several targets.
     rng : numpy Generator or seed
         Shuffles, and draws what `transform` draws.
     position : Position
@@ -53,7 +68,8 @@ def train(
     schedule : function of the step, counted from 0, to the learning rate
         None keeps ``optimizer.lr``.
     transform : function of (float images, rng)
-        Augmentation, `xpcnn.data.transforms`.
+        Augmentation, `xpcnn.data.transforms`, of the images alone: targets stay as they are, so do not flip or
+        shift images whose targets are maps. Several inputs come and go as a tuple.
     progress : function that wraps the batches of an epoch, ``tqdm`` for instance
         When it is asked for the next batch, the step of the former one is complete.
 
@@ -62,94 +78,164 @@ def train(
     CheckpointError
         For a position in the middle of an epoch of another data set or batch size.
     DatasetError
-        Before the first step, for an empty data set, labels out of range, or probabilities below 0 or not finite.
+        Before the first step, for an empty data set, or targets that do not fit the loss and the model's output.
     DtypeError, HyperparameterError
         Before the first step, for a model, optimizer, schedule or number of epochs that is none; at a step, for a
         schedule that gives a negative learning rate or one that is not finite.
     DivergenceError
         If the loss is not finite, naming the step: before that step's update where reading the loss costs
         nothing (NumPy), at the end of the epoch where it would wait for the device.
+    ShapeError
+        Before the first step, for images that do not fit the model; at a step, for a loss that is not one number.
+
+    Notes
+    -----
+    The mean loss is that of all samples together, each batch weighing `losses.Loss.count` of it. Of a loss with
+    reduction "sum" it is the sum over the epoch, divided by the same count.
     """
     _check_layer(model, "train")
     if not isinstance(optimizer, Optimizer):
         raise DtypeError(
             f"train: expected an optimizer, got {optimizer!r:.60}; pass Adam(model.parameters()), say"
         )
-    function(criterion, "criterion", "train", "pass SoftmaxCrossEntropy(), an object and not the class")
+    check_loss(criterion, "train")
     whole(epochs, "epochs", "train", 0, error=HyperparameterError)
     if schedule is not None:
         function(schedule, "schedule", "train", "pass schedules.cosine(0.1, steps), say")
     _check_pair(dataset, "train")
     at = Position(rng) if position is None else position
     feed = batches(*dataset, batch_size, at.rng, transform)
-    check_labels(dataset[1], model.output_shape(dataset[0].shape[1:])[-1], who="train")
+    output_shape = _output_shape(model, feed)
+    check_targets(criterion, _targets_to_check(feed), output_shape, "train")
     while at.epoch <= epochs:
         model.train()
-        order = at.shuffle(len(dataset[0]), len(feed))
-        for images, labels in progress(feed.in_order(order[at.step * batch_size :])):
+        order = at.shuffle(feed.size, len(feed))
+        for images, targets in progress(feed.in_order(order[at.step * batch_size :])):
             if schedule is not None:
                 optimizer.lr = _rate(schedule, optimizer.steps)
-            images, labels = to_device(images), to_device(labels)  # the only upload
-            loss = criterion(model(images), labels)
+            loss = criterion(model(each(to_device, images)), each(to_device, targets))  # the only upload
+            _check_number(loss, criterion)
             if not active_backend().asynchronous:
                 _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
             model.backward(criterion.backward(), need_dx=False)
             optimizer.step()
-            at.advance(loss * len(labels))  # stays on the device
-        total = to_host(at.losses)  # the only download
-        _check_finite(total, optimizer.steps - len(feed) + 1, at.epoch, optimizer)
-        yield at.epoch, float(total.sum(dtype=np.float64)) / len(dataset[0])
+            at.advance(total(criterion, loss, targets, output_shape))  # stays on the device
+        sums = to_host(at.losses)  # the only download
+        _check_finite(sums, optimizer.steps - len(feed) + 1, at.epoch, optimizer)
+        yield at.epoch, float(sums.sum(dtype=np.float64)) / weight(criterion, dataset[1], output_shape)
         at.next_epoch()
 
 
 def predict(
     model: Layer,
-    images: Images,
+    images: Arrays,
     *,
     batch_size: int = 200,
     transform: Transformation | None = None,
     progress: Progress = iter,
-) -> np.ndarray:
+) -> Any:
     """Return the model's output for every image, on the host, in evaluation mode: (N,C,H,W) -> (N,D).
 
+    Several inputs are a tuple of arrays. Of several outputs it returns a tuple of arrays.
     Every layer is in the mode afterwards that it was in before.
     """
     _check_layer(model, "predict")
-    check_host_array(images, "predict: expected images", axes=1)
+    check_inputs(images, "predict")
+    unused = np.zeros(len(parts(images)[0]), np.int64)
+    feed = batches(images, unused, batch_size, transform=transform)
+    return _outputs(model, feed, progress)
+
+
+def evaluate(
+    model: Layer,
+    dataset: Dataset,
+    metric: Metric = accuracy,
+    *,
+    batch_size: int = 200,
+    transform: Transformation | None = None,
+    progress: Progress = iter,
+) -> Any:
+    """Return how good the model is on a data set: the share of images that it classifies as labelled.
+
+    Every layer is in evaluation mode, and in the mode afterwards that it was in before. The last, smaller batch counts
+    too, and the result does not depend on `batch_size` but for rounding.
+
+    Parameters
+    ----------
+    dataset : (images, targets)
+        As `train` takes it.
+    metric : function of (predictions, targets), or a loss
+        A function is given all of both on the host, and what it returns is returned: `metrics.accuracy`, say, for
+        classes (N,), rows (N,D) and maps (N,H,W). Of a loss the mean over the data set is returned, as in `train`.
+
+    Raises
+    ------
+    DatasetError
+        For an empty data set, or targets that do not fit: for accuracy, labels that are not one integer an image, or
+        a pixel.
+    """
+    _check_layer(model, "evaluate")
+    _check_pair(dataset, "evaluate")
+    feed = batches(*dataset, batch_size, transform=transform)
+    if hasattr(metric, "backward") or isinstance(metric, type):
+        check_loss(metric, "evaluate")
+        return _mean_loss(
+            model, copy.copy(metric), feed, progress
+        )  # the caller may yet call backward() on it
+    function(metric, "metric", "evaluate", "pass metrics.accuracy, or a loss such as MeanSquaredError()")
+    output_shape = _output_shape(model, feed)
+    if metric is accuracy:
+        _check_classes(dataset[1], output_shape)
+    return metric(_outputs(model, feed, progress), feed.targets())
+
+
+def _mean_loss(model: Layer, criterion: Any, feed: Batches, progress: Progress) -> float:
+    output_shape = _output_shape(model, feed)
+    check_targets(criterion, _targets_to_check(feed), output_shape, "evaluate")
+    sums = 0.0
+    with _evaluating(model):
+        for images, targets in progress(feed):
+            loss = criterion(model(each(to_device, images)), each(to_device, targets))
+            _check_number(loss, criterion, "evaluate")
+            sums += float(total(criterion, float(loss), targets, output_shape))
+    return sums / weight(criterion, feed.labels, output_shape)
+
+
+def _outputs(model: Layer, feed: Batches, progress: Progress) -> Any:
+    """Return the model's outputs for all batches, on the host: an array, or a tuple of them."""
+    with _evaluating(model):
+        outputs = [_host(model(each(to_device, images))) for images, _ in progress(feed)]
+    if isinstance(outputs[0], tuple):
+        return tuple(np.concatenate(column) for column in zip(*outputs, strict=True))
+    return np.concatenate(outputs)
+
+
+@contextmanager
+def _evaluating(model: Layer) -> Iterator[None]:
+    """Inside the ``with`` block the model is in evaluation mode, and saves nothing for backward."""
     modes = [(layer, layer.training) for _, layer in model.named_layers()]
-    feed = batches(images, np.zeros(len(images), np.int64), batch_size, transform=transform)
     model.eval()
     try:
         with no_grad():
-            return np.concatenate([to_host(model(to_device(batch))) for batch, _ in progress(feed)])
+            yield
     finally:
         for layer, training in modes:
             layer.training = training
 
 
-def evaluate(
-    model: Layer,
-    dataset: tuple[Images, Labels],
-    *,
-    batch_size: int = 200,
-    transform: Transformation | None = None,
-    progress: Progress = iter,
-) -> float:
-    """Return the share of all images, the last, smaller batch included, that the model classifies as labelled.
+def _output_shape(model: Layer, feed: Batches) -> Any:
+    """Return the shape of the model's output for one sample of a data set."""
+    return model.output_shape(each(lambda part: part.shape[1:], feed.images))
 
-    Raises
-    ------
-    DatasetError
-        For an empty data set, or labels that are not one integer an image.
-    """
-    _check_layer(model, "evaluate")
-    _check_pair(dataset, "evaluate")
-    images, labels = dataset
-    check_labels(labels, model.output_shape(images.shape[1:])[-1], who="evaluate")
-    return accuracy(
-        predict(model, images, batch_size=batch_size, transform=transform, progress=progress),
-        np.asarray(labels),
-    )
+
+def _targets_to_check(feed: Batches) -> Any:
+    """Return the targets of a data set as batches give them; of images that are their own targets one is enough."""
+    own = any(feed.labels is images for images in (feed.images, *parts(feed.images)))
+    return feed.targets(slice(1 if own else None))
+
+
+def _host(y: Any) -> Any:
+    return tuple(map(to_host, y)) if isinstance(y, (list, tuple)) else to_host(y)
 
 
 def _check_layer(model: object, who: str) -> None:
@@ -164,7 +250,26 @@ def _check_pair(dataset: object, who: str) -> None:
         raise DatasetError(
             f"{who}: expected (images, labels), got {type(dataset).__name__}; pass both as a tuple"
         )
-    check_host_array(dataset[0], f"{who}: expected images", axes=1)
+    check_inputs(dataset[0], who)
+
+
+def _check_classes(targets: Any, output_shape: Any) -> None:
+    """Raise DatasetError unless accuracy can compare these targets with these outputs."""
+    several = any(isinstance(length, tuple) for length in output_shape)
+    if several or len(output_shape) == 0 or output_shape[0] < 2:
+        raise DatasetError(
+            f"evaluate: expected scores of at least two classes for accuracy, got outputs of {output_shape}; "
+            "pass another metric, a function of (predictions, targets), or a loss such as MeanSquaredError()"
+        )
+    check_labels(targets, output_shape[0], "evaluate", shape=output_shape[1:])
+
+
+def _check_number(loss: Any, criterion: Any, who: str = "train") -> None:
+    if getattr(loss, "shape", ()) != ():
+        raise ShapeError(
+            f"{who}: expected the loss to be one number, got shape {loss.shape} from {criterion!r:.60}; "
+            "return its mean"
+        )
 
 
 def _rate(schedule: Schedule, step: int) -> float:

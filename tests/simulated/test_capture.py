@@ -12,7 +12,7 @@ from xpcnn.checkpoint import load_checkpoint, load_weights, save_checkpoint, sav
 from xpcnn.compare import running
 from xpcnn.layers import Affine, BatchNorm, Dropout, Sequential
 from xpcnn.layers.base import Buffer, Layer
-from xpcnn.losses import SoftmaxCrossEntropy
+from xpcnn.losses import L1, BinaryCrossEntropy, Huber, MeanSquaredError, SoftmaxCrossEntropy
 from xpcnn.optimizers import SGD, Adam, AdamW
 from xpcnn.position import Position
 from xpcnn.simulated import capturing
@@ -78,6 +78,29 @@ def test_a_step_is_capturable_but_for_its_matrix_products(device, name):
     with recording(survey=True) as forbidden:
         step()
     assert {item.call for item in forbidden} == {"matmul"}
+
+
+@pytest.mark.parametrize(
+    ("criterion", "target"),
+    [
+        (SoftmaxCrossEntropy(1, 0.1, (1, 2, 3), 255), np.array([0, 255, 2, 1])),
+        (SoftmaxCrossEntropy(reduction="sum"), np.eye(4, 3, dtype=np.float32)),
+        *(
+            (kind(), np.eye(4, 3, dtype=np.float32))
+            for kind in (MeanSquaredError, L1, Huber, BinaryCrossEntropy)
+        ),
+        (BinaryCrossEntropy(2.0), np.eye(4, 3, dtype=np.float32)),
+    ],
+    ids=repr,
+)
+def test_every_loss_is_capturable(device, x, criterion, target):
+    target = to_device(target)
+
+    def step():
+        criterion(x, target)
+        criterion.backward()
+
+    assert found(step, criterion) == []
 
 
 @pytest.mark.parametrize("optimizer", optimizers.BY_NAME)

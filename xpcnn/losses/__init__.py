@@ -1,0 +1,19 @@
+"""Losses: how wrong the model is, one number, and where its gradient begins. `Loss` says what a loss is."""
+
+from xpcnn.losses.auxiliary_cross_entropy import AuxiliaryCrossEntropy
+from xpcnn.losses.base import Loss
+from xpcnn.losses.binary_cross_entropy import BinaryCrossEntropy
+from xpcnn.losses.huber import Huber
+from xpcnn.losses.l1 import L1
+from xpcnn.losses.mean_squared_error import MeanSquaredError
+from xpcnn.losses.softmax_cross_entropy import SoftmaxCrossEntropy
+
+__all__ = [
+    "L1",
+    "AuxiliaryCrossEntropy",
+    "BinaryCrossEntropy",
+    "Huber",
+    "Loss",
+    "MeanSquaredError",
+    "SoftmaxCrossEntropy",
+]

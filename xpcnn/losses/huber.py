@@ -1,0 +1,35 @@
+"""Squares near zero, and absolute distances beyond: smooth at zero, and outliers do not dominate."""
+
+from xpcnn.backend import Array, xp
+from xpcnn.checks import number
+from xpcnn.losses.base import MEAN
+from xpcnn.losses.elementwise import Elementwise
+
+
+class Huber(Elementwise):
+    """The mean over all M elements of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = y - t.
+
+        L = 1/M sum q (|d| - q / 2)  with  q = min(|d|, delta)        dL/dy = clip(d, -delta, delta) / M
+
+    With reduction "sum" M is 1. Shapes and errors are those of `Elementwise`.
+
+    Parameters
+    ----------
+    delta : float
+        Above 0: the distance from which on the loss is linear.
+    reduction : "mean" or "sum"
+
+    References
+    ----------
+    Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35, 1964.
+    """
+
+    def __init__(self, delta: float = 1.0, reduction: str = MEAN) -> None:
+        super().__init__(reduction)
+        self.delta = number(delta, "delta", "Huber", above=0, fix="the default is 1.0")
+
+    def values_and_slopes(self, y: Array, target: Array) -> tuple[Array, Array]:
+        difference = y - target
+        size = xp.abs(difference)
+        near = xp.minimum(size, self.delta)
+        return near * (size - near / 2), xp.clip(difference, -self.delta, self.delta)
