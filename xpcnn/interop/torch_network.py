@@ -68,6 +68,10 @@ class Builder:
         return self.own.Parallel({name: self.build(branch, shape) for name, branch in layer.children()})
 
     @build.register
+    def _(self, layer: layers.Sum, shape: Shape) -> Any:
+        return self.own.Sum({name: self.build(branch, shape) for name, branch in layer.children()})
+
+    @build.register
     def _(self, layer: layers.Product, shape: Shape) -> Any:
         return self.own.Product(self.build(layer.gate, shape), self.build(layer.body, shape))
 
@@ -110,6 +114,25 @@ class Builder:
         return self.nn.Sequential(self.nn.ZeroPad2d(_left_to_bottom(borders)), conv)
 
     @build.register
+    def _(self, layer: layers.ConvTranspose, shape: Shape) -> Any:
+        window = layer.window
+        cut = window.pads(*layer.output_shape(shape)[1:])
+        conv = self.nn.ConvTranspose2d(
+            layer.in_channels, layer.out_channels, window.size, window.stride, _equal(cut) or 0, layer.output_padding,
+            layer.groups, layer.bias is not None, window.dilation,
+        )  # fmt: skip
+        self._fill(conv, layer.weight.data, layer.bias)
+        if _equal(cut):
+            return conv
+        return self.nn.Sequential(conv, self.nn.ZeroPad2d([-count for count in _left_to_bottom(cut)]))
+
+    @build.register
+    def _(self, layer: layers.Upsample, shape: Shape) -> Any:
+        factors = tuple(b // a for a, b in zip(shape[1:], layer.output_shape(shape)[1:], strict=True))
+        lines = layer.mode == "bilinear"
+        return self.nn.Upsample(scale_factor=factors, mode=layer.mode, align_corners=False if lines else None)
+
+    @build.register
     def _(self, layer: layers.PartialConv, shape: Shape) -> Any:
         filters = (len(layer.connections), layer.in_channels, *layer.window.size)
         places = self._tensor(layer.places.data).long()
@@ -140,6 +163,10 @@ class Builder:
         return self.nn.Sequential(self.nn.AdaptiveAvgPool2d(1), self.nn.Flatten())
 
     @build.register
+    def _(self, layer: layers.GlobalMaxPooling, shape: Shape) -> Any:
+        return self.nn.Sequential(self.nn.AdaptiveMaxPool2d(1), self.nn.Flatten())
+
+    @build.register
     def _(self, layer: layers.Affine, shape: Shape) -> Any:
         linear = self.nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
         return self._fill(linear, layer.weight.data, layer.bias)
@@ -153,6 +180,15 @@ class Builder:
         norm.running_mean.copy_(self._tensor(layer.running_mean.data))
         norm.running_var.copy_(self._tensor(layer.running_variance.data))
         return norm
+
+    @build.register
+    def _(self, layer: layers.GroupNorm, shape: Shape) -> Any:
+        norm = self.nn.GroupNorm(layer.groups, layer.channels, layer.eps)
+        return self._fill(norm, layer.weight.data, layer.bias)
+
+    @build.register
+    def _(self, layer: layers.LayerNorm, shape: Shape) -> Any:
+        return self._fill(self.nn.LayerNorm(layer.shape, layer.eps), layer.weight.data, layer.bias)
 
     @build.register
     def _(self, layer: layers.LocalResponseNorm, shape: Shape) -> Any:
@@ -179,6 +215,8 @@ class Builder:
         return self.nn.Softmax(dim=layer.axis)
 
     @build.register(layers.ReLU)
+    @build.register(layers.GELU)
+    @build.register(layers.SiLU)
     @build.register(layers.Sigmoid)
     @build.register(layers.Tanh)
     @build.register(layers.Flatten)
