@@ -38,8 +38,13 @@ def network(model: Layer, input_shape: Shape) -> Any:
     ShapeError
         For an input_shape that the model does not take.
     """
+    if not all(hasattr(size, "__index__") for size in input_shape):
+        raise CheckpointError(
+            f"torch_network: {model} reads several inputs, {tuple(input_shape)}, and only networks of one are built; "
+            "build its branches one by one"
+        )
     model.output_shape(input_shape)
-    return Builder().build(model, tuple(input_shape)).train(model.training)
+    return Builder().module(model, tuple(input_shape)).train(model.training)
 
 
 class Builder:
@@ -49,6 +54,22 @@ class Builder:
         self.torch = require_torch()
         self.nn = self.torch.nn
         self.own = modules()
+        self.built: dict[int, tuple[Shape, Any]] = {}
+
+    def module(self, layer: Layer, shape: Shape) -> Any:
+        """Return the module of a layer: one and the same where a layer with weights stands in several places."""
+        if not [*layer.named_parameters(), *layer.named_buffers()]:
+            return self.build(layer, shape)
+        known, module = self.built.setdefault(id(layer), (shape, None))
+        if known != shape:
+            raise CheckpointError(
+                f"torch_network: {layer} stands where its input is {known} and where it is {shape}; a module that "
+                "learns in both places is made for one size of image: give both equal sizes, or pass layer.copy()"
+            )
+        if module is None:
+            module = self.build(layer, shape)
+            self.built[id(layer)] = shape, module
+        return module
 
     @singledispatchmethod
     def build(self, layer: Layer, shape: Shape) -> Any:
@@ -61,19 +82,19 @@ class Builder:
 
     @build.register
     def _(self, layer: layers.Residual, shape: Shape) -> Any:
-        return self.own.Residual(self.build(layer.body, shape), self.build(layer.shortcut, shape))
+        return self.own.Residual(self.module(layer.body, shape), self.module(layer.shortcut, shape))
 
     @build.register
     def _(self, layer: layers.Parallel, shape: Shape) -> Any:
-        return self.own.Parallel({name: self.build(branch, shape) for name, branch in layer.children()})
+        return self.own.Parallel({name: self.module(branch, shape) for name, branch in layer.children()})
 
     @build.register
     def _(self, layer: layers.Sum, shape: Shape) -> Any:
-        return self.own.Sum({name: self.build(branch, shape) for name, branch in layer.children()})
+        return self.own.Sum({name: self.module(branch, shape) for name, branch in layer.children()})
 
     @build.register
     def _(self, layer: layers.Product, shape: Shape) -> Any:
-        return self.own.Product(self.build(layer.gate, shape), self.build(layer.body, shape))
+        return self.own.Product(self.module(layer.gate, shape), self.module(layer.body, shape))
 
     @build.register
     def _(self, layer: layers.Reshape, shape: Shape) -> Any:
@@ -92,7 +113,7 @@ class Builder:
         pieces = self._chain(((f"trunk{i}", piece) for i, piece in enumerate(layer.trunk)), shape)
         for i, head in enumerate(layer.heads):
             shape = layer.trunk[i].output_shape(shape)
-            pieces[f"head{i}"] = self.build(head, shape)
+            pieces[f"head{i}"] = self.module(head, shape)
         return self.own.Auxiliary(pieces)
 
     @build.register
@@ -227,7 +248,7 @@ class Builder:
     def _chain(self, children: Any, shape: Shape) -> "OrderedDict[str, Any]":
         built: OrderedDict[str, Any] = OrderedDict()
         for name, child in children:
-            built[name], shape = self.build(child, shape), child.output_shape(shape)
+            built[name], shape = self.module(child, shape), child.output_shape(shape)
         return built
 
     def _fill(self, module: Any, weight: Any, bias: Any) -> Any:
