@@ -111,6 +111,14 @@ EQUAL = {
     "groups apart, (1, C, 1, 1)": (changed(GROUPS, constants={"w": normal(1, 6, 1, 1)}), [GroupNorm]),
     "groups apart as images": (changed(GROUPS, constants={"apart": I64([0, 2, 9, -1])}), [GroupNorm]),
     "groups apart, batch of two": (changed(GROUPS, options={"batch": 2}), [GroupNorm]),
+    "each channel, weighted, then a scale": (
+        ([("InstanceNormalization", ["images", "o", "z"], "a", {}), ("Mul", ["w", "a"], "scores", {})],
+         {"o": normal(6), "z": np.zeros(6, F32), "w": normal(6, 1, 1)}, {"shape": (6, 3, 4)}), [GroupNorm, ChannelScale],
+    ),
+    "each channel, shifted, then a shift": (
+        ([("InstanceNormalization", ["images", "o", "z"], "a", {}), ("Add", ["w", "a"], "scores", {})],
+         {"o": normal(6), "z": normal(6), "w": normal(6, 1, 1)}, {"shape": (6, 3, 4)}), [GroupNorm, ChannelScale],
+    ),
     "each channel, then a scale": (
         ([("InstanceNormalization", ["images", "o", "z"], "a", {}), ("Mul", ["w", "a"], "scores", {})],
          {"o": np.ones(6, F32), "z": np.zeros(6, F32), "w": normal(6, 1, 1)}, {"shape": (6, 3, 4)}), [GroupNorm],
