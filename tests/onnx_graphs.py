@@ -45,6 +45,8 @@ def session(file):
     runtime = pytest.importorskip("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
+    # some fusions are not exact: that to LayerNormalization takes x^3 for x^2
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 

@@ -243,22 +243,58 @@ NETWORKS = {
     "matmul": lambda: Net(
         lambda m, x: torch.matmul(torch.flatten(m.first(x), 1), m.fc.weight.t()), first=conv(3, 2), fc=nn.Linear(512, 5),
     ),
+    # ---- larger images
+    "transposed_conv": lambda: ends(nn.ConvTranspose2d(4, 3, 2, 2), head(3)),
+    "autoencoder": lambda: nn.Sequential(
+        conv(3, 4, stride=2), nn.ReLU(), conv(4, 6, stride=2), nn.ReLU(),
+        nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1), nn.ReLU(), nn.ConvTranspose2d(4, 3, 4, 2, 1), nn.Sigmoid(),
+    ),
+    "transposed_conv_groups": lambda: ends(nn.ConvTranspose2d(4, 6, 3, (2, 3), 1, (1, 2), groups=2, bias=False, dilation=2), head(6)),
+    "interpolate": lambda: ends(nn.Upsample(scale_factor=2), head(4)),
+    "interpolate_size": lambda: ends(nn.MaxPool2d(4), Lambda(lambda x: F.interpolate(x, (8, 12))), head(4)),
+    "interpolate_bilinear": lambda: ends(nn.Upsample(scale_factor=(2, 3), mode="bilinear"), conv(4, 2)),
+    "interpolate_corners": lambda: ends(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), head(4)),
+    "interpolate_smaller": lambda: ends(nn.Upsample(scale_factor=0.5), head(4)),
+    "unet": lambda: Net(
+        lambda m, x: m.out(m.join(m.left(x))), left=conv_bn(3, 4), out=conv(8, 2, 1),
+        join=Net(
+            lambda m, x: torch.cat([x, m.up(m.down(x))], 1),
+            down=nn.Sequential(nn.MaxPool2d(2), conv_bn(4, 6)), up=nn.ConvTranspose2d(6, 4, 2, 2),
+        ),
+    ),
+    "unet_bilinear": lambda: after(
+        lambda m, x: x + F.interpolate(m.down(x), scale_factor=2, mode="bilinear"), down=nn.Sequential(nn.AvgPool2d(2), conv(4, 4)),
+    ),
+    # ---- normalisation of each sample
+    "group_norm": lambda: nn.Sequential(conv(3, 4), nn.GroupNorm(2, 4), nn.ReLU(), head(4)),
+    "group_norm_one": lambda: nn.Sequential(conv(3, 4), nn.GroupNorm(1, 4, 1e-3, affine=False), nn.SiLU(), head(4)),
+    "instance_norm": lambda: nn.Sequential(conv(3, 4), nn.InstanceNorm2d(4), nn.ReLU(), head(4)),
+    "instance_norm_affine": lambda: nn.Sequential(conv(3, 4), nn.InstanceNorm2d(4, affine=True), nn.ReLU(), head(4)),
+    "layer_norm": lambda: nn.Sequential(conv(3, 4), nn.AvgPool2d(4), nn.Flatten(), nn.LayerNorm(64), nn.Linear(64, 5)),
+    "layer_norm_images": lambda: nn.Sequential(conv(3, 4), nn.AvgPool2d(4), nn.LayerNorm((4, 4, 4)), nn.GELU(), head(4)),
+    "layer_norm_rows": lambda: nn.Sequential(conv(3, 4), nn.LayerNorm(16, elementwise_affine=False), nn.ReLU(), head(4)),
+    "channels_last_norm": lambda: after(lambda m, x: m.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), norm=nn.LayerNorm(4)),
+    # ---- smooth activations, sums and maxima
+    "gelu": lambda: nn.Sequential(conv(3, 4), nn.GELU(), head(4)),
+    "gelu_tanh": lambda: nn.Sequential(conv(3, 4), nn.GELU(approximate="tanh"), head(4)),
+    "swish": lambda: after(lambda m, x: m.next(x * torch.sigmoid(x)), next=conv(4, 4)),
+    "mish": lambda: nn.Sequential(conv(3, 4), nn.Mish(), head(4)),
+    "efficient": lambda: nn.Sequential(conv_bn(3, 4, 3, nn.SiLU), squeeze_excitation(4, "conv"), conv_bn(4, 6, 1, nn.SiLU), head(6)),
+    "three_branches": lambda: after(
+        lambda m, x: m.one(x) + m.two(x) + m.three(x), one=conv(4, 4), two=conv(4, 4, 1), three=nn.Sequential(nn.MaxPool2d(3, 1, 1), nn.SiLU()),
+    ),
+    "global_max": lambda: ends(Lambda(lambda x: x.amax((2, 3))), nn.Linear(4, 5)),
+    "global_max_then_conv": lambda: ends(nn.AdaptiveMaxPool2d(1), conv(4, 6, 1), nn.GELU(), nn.Flatten(), nn.Linear(6, 5)),
     # ---- refused, until there are layers
     "conv1d": lambda: nn.Sequential(nn.AvgPool2d(4), nn.Flatten(2), nn.Conv1d(3, 4, 3), nn.Flatten(), nn.Linear(56, 5)),
     "dense_layer_last": lambda: ends(nn.Linear(16, 3)),
     "elu": lambda: nn.Sequential(conv(3, 4), nn.ELU(), head(4)),
-    "gelu": lambda: nn.Sequential(conv(3, 4), nn.GELU(), head(4)),
-    "group_norm": lambda: nn.Sequential(conv(3, 4), nn.GroupNorm(2, 4), nn.ReLU(), head(4)),
     "hardswish": lambda: nn.Sequential(conv(3, 4), nn.Hardswish(), head(4)),
-    "instance_norm": lambda: nn.Sequential(conv(3, 4), nn.InstanceNorm2d(4), nn.ReLU(), head(4)),
-    "interpolate": lambda: ends(nn.Upsample(scale_factor=2), head(4)),
-    "layer_norm": lambda: nn.Sequential(conv(3, 4), nn.AvgPool2d(4), nn.Flatten(), nn.LayerNorm(64), nn.Linear(64, 5)),
     "log_softmax": lambda: ends(head(4), nn.LogSoftmax(1)),
     "padding_reflect": lambda: nn.Sequential(conv(3, 4, padding_mode="reflect"), nn.ReLU(), head(4)),
     "pixel_shuffle": lambda: ends(nn.PixelShuffle(2), head(1)),
     "prelu": lambda: nn.Sequential(conv(3, 4), nn.PReLU(4), head(4)),
     "shuffle_channels": lambda: ends(nn.AvgPool2d(4), Lambda(lambda x: x.transpose(1, 2).contiguous()), nn.Flatten(), nn.Linear(64, 5)),
-    "transposed_conv": lambda: ends(nn.ConvTranspose2d(4, 3, 2, 2), head(3)),
 }  # fmt: skip
 
 
@@ -273,6 +309,9 @@ def make(name):
     torch.manual_seed(0)
     network = NETWORKS[name]()
     for module in network.modules():
+        if isinstance(module, (nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm)) and module.weight is not None:
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.1)

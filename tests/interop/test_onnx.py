@@ -9,16 +9,21 @@ from xpcnn.backend import to_device, to_host
 from xpcnn.errors import CheckpointError
 from xpcnn.interop import onnx as interop
 from xpcnn.layers import (
+    GELU,
     Affine,
     Auxiliary,
     ChannelScale,
     Clip,
     Conv,
+    ConvTranspose,
     Dropout,
     Flatten,
     GlobalAveragePooling,
+    GlobalMaxPooling,
+    GroupNorm,
     Identity,
     Layer,
+    LayerNorm,
     LeakyReLU,
     LocalResponseNorm,
     Parallel,
@@ -31,7 +36,10 @@ from xpcnn.layers import (
     Residual,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
+    Sum,
+    Upsample,
 )
 from xpcnn.losses import SoftmaxCrossEntropy
 
@@ -107,12 +115,25 @@ TRICKY = [
     Sequential(
         GlobalAveragePooling(), Reshape((3, 1, 1)), Conv(3, 4, 1), ReLU(), Flatten(), Product(Sigmoid())
     ),
+    Sequential(Conv(3, 4, 3, 2), GELU(), ConvTranspose(4, 3, 3, 2), SiLU()),
+    ConvTranspose(3, 4, (2, 3), (2, 3), 1, (1, 2), bias=False),
+    ConvTranspose(3, 6, 3, 2, ((1, 0), (2, 1)), dilation=2, groups=3),
+    ConvTranspose(3, 2, 4, 2, "same"),
+    Sequential(Upsample((2, 3)), Upsample((3, 1), "bilinear")),
+    Sequential(Conv(3, 4, 1), GroupNorm(2, 4, 1e-3), GroupNorm(4, 4), GlobalMaxPooling(), GroupNorm(1, 4)),
+    Sequential(LayerNorm(7, 1e-3), LayerNorm((3, 7, 7)), Flatten(), LayerNorm(147), GELU(), Affine(147, 2)),
+    Sum(Conv(3, 3, 1), Identity(), SiLU()),
+    Sequential(Sum(Upsample(2), ConvTranspose(3, 3, 2, 2)), Sum(ReLU()), Parallel(GELU(), Identity())),
+    Sequential(GlobalMaxPooling(), Affine(3, 2)),
 ]
 
 
 @pytest.mark.parametrize("model", TRICKY, ids=range(len(TRICKY)))
 def test_windows_and_nests(model, tmp_path):
-    images = np.random.default_rng(0).standard_normal((2, 3, 7, 7)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():
+        parameter.data[...] = rng.standard_normal(parameter.data.shape)
+    images = rng.standard_normal((2, 3, 7, 7)).astype(np.float32)
     interop.export(model, tmp_path / "model.onnx", (3, 7, 7))
     scores = model.eval()(images)
     assert_close(by_onnxruntime(tmp_path / "model.onnx", images), scores)
@@ -120,6 +141,28 @@ def test_windows_and_nests(model, tmp_path):
     assert_close(again(images), scores)
     interop.export(again, tmp_path / "again.onnx", (3, 7, 7))
     assert_close(by_onnxruntime(tmp_path / "again.onnx", images), scores)
+
+
+def test_the_layers_that_come_back(tmp_path):
+    body = Sequential(Conv(3, 4, 3, 2), GroupNorm(2, 4), GELU(), Upsample(2, "bilinear"), SiLU())
+    model = Sequential(*body, ConvTranspose(4, 3, 2), LayerNorm((3, 7, 7)), GlobalMaxPooling())
+    interop.export(model, tmp_path / "model.onnx", (3, 7, 7))
+    kinds = [type(layer) for layer in interop.load(tmp_path / "model.onnx")]
+    assert kinds == [type(layer) for layer in model]
+
+
+def test_a_layer_in_several_places_is_written_once(tmp_path):
+    images = np.random.default_rng(0).standard_normal((2, 3, 7, 7)).astype(np.float32)
+    shared, same = Conv(3, 3, 3, padding=1, rng=0), Upsample(2)
+    model = Sequential(shared, same, ReLU(), shared, same, shared).eval()
+    interop.export(model, tmp_path / "model.onnx", (3, 7, 7))
+    assert_close(by_onnxruntime(tmp_path / "model.onnx", images), model(images))
+    names = [initializer.name for initializer in onnx.load(tmp_path / "model.onnx").graph.initializer]
+    assert sorted(names) == ["0.bias", "0.weight", "1.scales"]
+    reshaped = Reshape((-1,))  # whose constant depends on where it stands
+    model = Sequential(reshaped, Reshape((3, 7, 7)), Pooling(2), reshaped).eval()
+    interop.export(model, tmp_path / "model.onnx", (3, 7, 7))
+    assert_close(by_onnxruntime(tmp_path / "model.onnx", images), model(images))
 
 
 def test_the_graph_names_its_weights_and_is_in_the_current_operator_set(tmp_path):
@@ -147,11 +190,13 @@ class Unheard(Layer):
         (Conv(3, 2, 1, data_format="NHWC"), "NCHW only"),
         (Affine(7, 2), "put Flatten"),
         (LocalResponseNorm(4), "even size"),
+        (Sum(Identity(), ReLU()), "reads several inputs"),
         (Pooling(2, 2, 0, "average", "ceil", count_include_pad=True), "rounding='floor'"),
     ],
 )
 def test_what_cannot_be_said_is_refused(model, message, tmp_path):
     shape = (7, 7, 3) if "NHWC" in repr(model) else (3, 7, 7)
+    shape = (shape, shape) if isinstance(model, Sum) else shape
     with pytest.raises(CheckpointError, match=message):
         interop.export(model, tmp_path / "model.onnx", shape)
     assert not (tmp_path / "model.onnx").exists()

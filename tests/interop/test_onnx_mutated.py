@@ -14,7 +14,8 @@ FOLDER = Path(__file__).parent.parent / "fixtures" / "onnx"
 NAMES = (
     "alexnet.dynamo", "average_pool_ceil.older", "dense_block.dynamo", "global_mean_twice.dynamo", "inception.older",
     "lenet.dynamo", "relu6.older", "reshape_product.older", "scaled.dynamo", "se_linear.older", "se_mean.dynamo",
-    "softmax_channels.dynamo", "unflatten.older", "zero_pad.older",
+    "softmax_channels.dynamo", "unflatten.older", "zero_pad.older", "group_norm.older", "layer_norm.dynamo",
+    "transposed_conv_groups.dynamo", "interpolate_size.older", "unet_bilinear.dynamo", "efficient.older",
 )  # fmt: skip
 ODD = (-(2**63), -(2**31), -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 7, 2**31, 2**40, 2**63 - 1)
 

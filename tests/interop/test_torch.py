@@ -1,5 +1,6 @@
 """Networks from torchvision, narrow, stored with what PyTorch says of them: see tests/fixtures/make_torch.py."""
 
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,21 @@ from xpcnn.backend import to_device, to_host
 from xpcnn.checkpoint import save_weights
 from xpcnn.errors import CheckpointError, MatchedByOrderWarning, UnsealedWarning
 from xpcnn.interop import torch as interop
-from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Pooling, ReLU, Sequential
+from xpcnn.layers import (
+    GELU,
+    Affine,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dropout,
+    Flatten,
+    GroupNorm,
+    LayerNorm,
+    Pooling,
+    ReLU,
+    Sequential,
+    Upsample,
+)
 from xpcnn.layers.base import Buffer
 from xpcnn.losses import SoftmaxCrossEntropy
 
@@ -372,3 +387,68 @@ def test_pth_files_without_pytorch_say_what_to_install(tmp_path, monkeypatch):
     for act in (interop.load, interop.save):
         with pytest.raises(CheckpointError, match=r"use \.safetensors, or run: pip install torch"):
             act(small(), tmp_path / "weights.pth")
+
+
+# ---- the layers with weights beside convolution and batch normalisation
+
+
+def generator(named):
+    """Transposed convolutions and normalisations of each sample; named as a class of PyTorch's would, or by number."""
+    layers = {
+        "project": Conv(3, 6, 3, padding=1, rng=0), "norm": GroupNorm(3, 6),
+        "up": ConvTranspose(6, 4, 3, 2, 1, 1, groups=2, rng=1), "gelu": GELU(), "grow": Upsample(2),
+        "rows": LayerNorm(16), "images": LayerNorm((4, 16, 16)), "last": ConvTranspose(4, 2, 2, bias=False, rng=2),
+    }  # fmt: skip
+    return Sequential(**layers) if named else Sequential(*layers.values())
+
+
+@pytest.fixture
+def twin(torch):
+    nn = torch.nn
+    torch.manual_seed(0)
+    modules = {
+        "project": nn.Conv2d(3, 6, 3, padding=1), "norm": nn.GroupNorm(3, 6),
+        "up": nn.ConvTranspose2d(6, 4, 3, 2, 1, 1, groups=2), "gelu": nn.GELU(), "grow": nn.Upsample(scale_factor=2),
+        "rows": nn.LayerNorm(16), "images": nn.LayerNorm((4, 16, 16)), "last": nn.ConvTranspose2d(4, 2, 2, bias=False),
+    }  # fmt: skip
+    network = nn.Sequential(OrderedDict(modules))
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    return network
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by name", "by order"])
+def test_weights_of_transposed_convolutions_and_norms(named, backend, torch, twin, tmp_path):
+    model, x = generator(named), np.random.default_rng(0).standard_normal((2, 3, 4, 4), np.float32)
+    if named:
+        interop.load(model, twin.state_dict())
+    else:
+        with pytest.warns(MatchedByOrderWarning, match="matched in order: 0 is project, 1 is norm, 2 is up"):
+            interop.load(model, twin.state_dict())
+    with torch.no_grad():
+        expected = twin(torch.from_numpy(x)).numpy()
+    y = to_host(model(to_device(x)))
+    assert np.abs(y - expected).max() < 1e-4 * np.abs(expected).max()
+    for suffix in (".safetensors", ".pth"):
+        interop.save(model, tmp_path / f"weights{suffix}")
+    saved = torch.load(tmp_path / "weights.pth", weights_only=True)
+    assert next(iter(saved.values())).shape == twin.state_dict()["project.weight"].shape
+    if named:
+        assert saved.keys() == twin.state_dict().keys()
+        other = generator(named)
+        interop.load(other, tmp_path / "weights.safetensors")
+        assert all(
+            np.array_equal(to_host(one.data), to_host(two.data))
+            for one, two in zip(model.parameters(), other.parameters(), strict=True)
+        )
+
+
+def test_norms_without_weights_or_of_other_axes_are_refused(torch, twin):
+    state = twin.state_dict()
+    without = {name: array for name, array in state.items() if not name.startswith("rows")}
+    with pytest.raises(CheckpointError, match=r"rows\.weight is missing; rows\.bias is missing"):
+        interop.load(generator(True), without)
+    with pytest.raises(CheckpointError, match=r"up\.weight is \(4, 3, 3, 3\), the model's \(6, 2, 3, 3\)"):
+        interop.load(generator(True), state | {"up.weight": torch.zeros(4, 3, 3, 3)})
+    with pytest.raises(CheckpointError, match=r"norm\.running_mean is unexpected"):
+        interop.load(generator(True), state | {"norm.running_mean": torch.zeros(6)})

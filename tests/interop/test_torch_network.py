@@ -12,16 +12,21 @@ from xpcnn.interop import torch as interop
 from xpcnn.interop.torch_modules import require_torch
 from xpcnn.interop.torch_network import network
 from xpcnn.layers import (
+    GELU,
     Affine,
     BatchNorm,
     ChannelScale,
     Clip,
     Conv,
+    ConvTranspose,
     Dropout,
     Flatten,
     GlobalAveragePooling,
+    GlobalMaxPooling,
+    GroupNorm,
     Identity,
     Layer,
+    LayerNorm,
     LeakyReLU,
     LocalResponseNorm,
     PadChannels,
@@ -33,8 +38,11 @@ from xpcnn.layers import (
     Residual,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
+    Sum,
     Tanh,
+    Upsample,
 )
 from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy
 
@@ -55,6 +63,13 @@ NETWORKS = {  # name: shape of an image, width
     "googlenet": ((3, 64, 64), 1 / 16),
     "googlenet_torchvision": ((3, 64, 64), 1 / 16),
 }
+
+
+def _siamese():
+    shared = Conv(2, 2, 3, padding=1, rng=0)
+    return Sequential(shared, ReLU(), Sum(shared, Tanh()))
+
+
 LAYERS = {
     "slope": (LeakyReLU(0.2), (2, 4, 5)),
     "limits": (Clip(-0.5, 0.75), (2, 4, 5)),
@@ -87,6 +102,27 @@ LAYERS = {
     "one axis normalised": (BatchNorm(5), (5,)),
     "two axes normalised": (BatchNorm(5), (5, 3)),
     "response, even": (LocalResponseNorm(4, alpha=0.5, k=2), (6, 3, 3)),
+    "transposed": (ConvTranspose(2, 3, 3, 2, 1, output_padding=1, rng=0), (2, 4, 5)),
+    "transposed, groups, dilation, no bias": (
+        ConvTranspose(4, 6, (3, 2), (2, 3), (1, 0), (1, 2), dilation=(2, 1), groups=2, bias=False, rng=0),
+        (4, 4, 5),
+    ),
+    "transposed, unequal": (ConvTranspose(2, 3, 4, 2, ((1, 0), (0, 2)), rng=0), (2, 4, 5)),
+    "transposed, same": (ConvTranspose(2, 3, 4, 3, "same", rng=0), (2, 4, 5)),
+    "nearest": (Upsample((2, 3)), (2, 4, 5)),
+    "bilinear": (Upsample((2, 3), "bilinear"), (2, 4, 5)),
+    "bilinear, one row": (Upsample(4, "bilinear"), (2, 1, 5)),
+    "groups normalised": (GroupNorm(2, 4, 1e-3), (4, 3, 5)),
+    "channels normalised": (GroupNorm(4, 4), (4, 3, 5)),
+    "features in groups": (GroupNorm(2, 8), (8,)),
+    "rows normalised": (LayerNorm(5, 1e-3), (4, 3, 5)),
+    "images normalised": (LayerNorm((4, 3, 5)), (4, 3, 5)),
+    "gelu": (GELU(), (2, 4, 5)),
+    "silu": (SiLU(), (2, 4, 5)),
+    "maximum of the image": (GlobalMaxPooling(), (2, 4, 5)),
+    "sum": (Sum(SiLU(), Conv(2, 2, 1, rng=0), skip=Identity()), (2, 4, 5)),
+    "sum of one": (Sum(GELU()), (2, 4, 5)),
+    "one layer in two places": (_siamese(), (2, 4, 5)),
     "branches": (Parallel(Identity(), a=ReLU(), b=PadChannels(2)), (3, 4, 4)),
     "shortcut": (Residual(Tanh(), Sigmoid()), (3, 4, 4)),
     "scale": (ChannelScale(3), (3, 4, 4)),
@@ -151,6 +187,8 @@ def test_a_layer_and_its_gradients_are_pytorch_s(backend, case):
     torch = require_torch()
     layer, shape = LAYERS[case]
     layer = layer.copy().to_device()
+    for seed, parameter in enumerate(layer.parameters()):  # some begin as 1 and 0
+        parameter.data[...] = to_device(drawn(parameter.data.shape[1:], len(parameter.data), seed))
     x = drawn(shape)
     twin, theirs = network(layer.train(), shape), torch.from_numpy(x.copy()).requires_grad_()
     y, y_there = layer(to_device(x)), twin(theirs)
@@ -208,12 +246,25 @@ def test_weights_are_copies():
 @needs_torch
 def test_a_layer_without_a_module_is_named():
     class Cube(Layer):
-        pass
+        def forward(self, x):
+            return x**3
 
     with pytest.raises(CheckpointError, match=r"Cube\(\) has no module in PyTorch"):
         network(Sequential(Cube()), (3,))
     with pytest.raises(CheckpointError, match="data_format='NCHW'"):
         network(Conv(3, 4, 3, data_format="NHWC"), (8, 8, 3))
+
+
+@needs_torch
+def test_a_layer_in_places_of_other_sizes_and_several_inputs_are_refused():
+    shared = Conv(2, 2, 3, padding=1)
+    with pytest.raises(CheckpointError, match=r"Conv\(.*\) stands where .* \(2, 8, 8\) and .* \(2, 4, 4\)"):
+        network(Sequential(shared, Pooling(2), shared), (2, 8, 8))
+    assert (
+        network(Sequential(Upsample(2), Pooling(2), Upsample(2)), (2, 8, 8)) is not None
+    )  # nothing to learn
+    with pytest.raises(CheckpointError, match="reads several inputs"):
+        network(Sum(Identity(), ReLU()), ((2,), (2,)))
 
 
 @needs_torch

@@ -11,6 +11,7 @@ class Modules(NamedTuple):
 
     Residual: Any
     Product: Any
+    Sum: Any
     Parallel: Any
     Auxiliary: Any
     AveragePool: Any
@@ -51,6 +52,10 @@ def modules() -> Modules:
         def forward(self, x: Any) -> Any:
             y, gate = self.body(x), self.gate(x)
             return y * gate.reshape(*gate.shape, *[1] * (y.ndim - gate.ndim))
+
+    class Sum(torch.nn.ModuleDict):  # type: ignore[misc, name-defined]
+        def forward(self, x: Any) -> Any:
+            return sum(branch(x) for branch in self.values())
 
     class Parallel(torch.nn.ModuleDict):  # type: ignore[misc, name-defined]
         def forward(self, x: Any) -> Any:
@@ -122,6 +127,7 @@ def modules() -> Modules:
     return Modules(
         Residual,
         Product,
+        Sum,
         Parallel,
         Auxiliary,
         AveragePool,

@@ -38,8 +38,13 @@ def network(model: Layer, input_shape: Shape) -> Any:
     ShapeError
         For an input_shape that the model does not take.
     """
+    if not all(hasattr(size, "__index__") for size in input_shape):
+        raise CheckpointError(
+            f"torch_network: {model} reads several inputs, {tuple(input_shape)}, and only networks of one are built; "
+            "build its branches one by one"
+        )
     model.output_shape(input_shape)
-    return Builder().build(model, tuple(input_shape)).train(model.training)
+    return Builder().module(model, tuple(input_shape)).train(model.training)
 
 
 class Builder:
@@ -49,6 +54,22 @@ class Builder:
         self.torch = require_torch()
         self.nn = self.torch.nn
         self.own = modules()
+        self.built: dict[int, tuple[Shape, Any]] = {}
+
+    def module(self, layer: Layer, shape: Shape) -> Any:
+        """Return the module of a layer: one and the same where a layer with weights stands in several places."""
+        if not [*layer.named_parameters(), *layer.named_buffers()]:
+            return self.build(layer, shape)
+        known, module = self.built.setdefault(id(layer), (shape, None))
+        if known != shape:
+            raise CheckpointError(
+                f"torch_network: {layer} stands where its input is {known} and where it is {shape}; a module that "
+                "learns in both places is made for one size of image: give both equal sizes, or pass layer.copy()"
+            )
+        if module is None:
+            module = self.build(layer, shape)
+            self.built[id(layer)] = shape, module
+        return module
 
     @singledispatchmethod
     def build(self, layer: Layer, shape: Shape) -> Any:
@@ -61,15 +82,19 @@ class Builder:
 
     @build.register
     def _(self, layer: layers.Residual, shape: Shape) -> Any:
-        return self.own.Residual(self.build(layer.body, shape), self.build(layer.shortcut, shape))
+        return self.own.Residual(self.module(layer.body, shape), self.module(layer.shortcut, shape))
 
     @build.register
     def _(self, layer: layers.Parallel, shape: Shape) -> Any:
-        return self.own.Parallel({name: self.build(branch, shape) for name, branch in layer.children()})
+        return self.own.Parallel({name: self.module(branch, shape) for name, branch in layer.children()})
+
+    @build.register
+    def _(self, layer: layers.Sum, shape: Shape) -> Any:
+        return self.own.Sum({name: self.module(branch, shape) for name, branch in layer.children()})
 
     @build.register
     def _(self, layer: layers.Product, shape: Shape) -> Any:
-        return self.own.Product(self.build(layer.gate, shape), self.build(layer.body, shape))
+        return self.own.Product(self.module(layer.gate, shape), self.module(layer.body, shape))
 
     @build.register
     def _(self, layer: layers.Reshape, shape: Shape) -> Any:
@@ -88,7 +113,7 @@ class Builder:
         pieces = self._chain(((f"trunk{i}", piece) for i, piece in enumerate(layer.trunk)), shape)
         for i, head in enumerate(layer.heads):
             shape = layer.trunk[i].output_shape(shape)
-            pieces[f"head{i}"] = self.build(head, shape)
+            pieces[f"head{i}"] = self.module(head, shape)
         return self.own.Auxiliary(pieces)
 
     @build.register
@@ -108,6 +133,25 @@ class Builder:
         if _equal(borders):
             return conv
         return self.nn.Sequential(self.nn.ZeroPad2d(_left_to_bottom(borders)), conv)
+
+    @build.register
+    def _(self, layer: layers.ConvTranspose, shape: Shape) -> Any:
+        window = layer.window
+        cut = window.pads(*layer.output_shape(shape)[1:])
+        conv = self.nn.ConvTranspose2d(
+            layer.in_channels, layer.out_channels, window.size, window.stride, _equal(cut) or 0, layer.output_padding,
+            layer.groups, layer.bias is not None, window.dilation,
+        )  # fmt: skip
+        self._fill(conv, layer.weight.data, layer.bias)
+        if _equal(cut):
+            return conv
+        return self.nn.Sequential(conv, self.nn.ZeroPad2d([-count for count in _left_to_bottom(cut)]))
+
+    @build.register
+    def _(self, layer: layers.Upsample, shape: Shape) -> Any:
+        factors = tuple(b // a for a, b in zip(shape[1:], layer.output_shape(shape)[1:], strict=True))
+        lines = layer.mode == "bilinear"
+        return self.nn.Upsample(scale_factor=factors, mode=layer.mode, align_corners=False if lines else None)
 
     @build.register
     def _(self, layer: layers.PartialConv, shape: Shape) -> Any:
@@ -140,6 +184,10 @@ class Builder:
         return self.nn.Sequential(self.nn.AdaptiveAvgPool2d(1), self.nn.Flatten())
 
     @build.register
+    def _(self, layer: layers.GlobalMaxPooling, shape: Shape) -> Any:
+        return self.nn.Sequential(self.nn.AdaptiveMaxPool2d(1), self.nn.Flatten())
+
+    @build.register
     def _(self, layer: layers.Affine, shape: Shape) -> Any:
         linear = self.nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
         return self._fill(linear, layer.weight.data, layer.bias)
@@ -153,6 +201,15 @@ class Builder:
         norm.running_mean.copy_(self._tensor(layer.running_mean.data))
         norm.running_var.copy_(self._tensor(layer.running_variance.data))
         return norm
+
+    @build.register
+    def _(self, layer: layers.GroupNorm, shape: Shape) -> Any:
+        norm = self.nn.GroupNorm(layer.groups, layer.channels, layer.eps)
+        return self._fill(norm, layer.weight.data, layer.bias)
+
+    @build.register
+    def _(self, layer: layers.LayerNorm, shape: Shape) -> Any:
+        return self._fill(self.nn.LayerNorm(layer.shape, layer.eps), layer.weight.data, layer.bias)
 
     @build.register
     def _(self, layer: layers.LocalResponseNorm, shape: Shape) -> Any:
@@ -179,6 +236,8 @@ class Builder:
         return self.nn.Softmax(dim=layer.axis)
 
     @build.register(layers.ReLU)
+    @build.register(layers.GELU)
+    @build.register(layers.SiLU)
     @build.register(layers.Sigmoid)
     @build.register(layers.Tanh)
     @build.register(layers.Flatten)
@@ -189,7 +248,7 @@ class Builder:
     def _chain(self, children: Any, shape: Shape) -> "OrderedDict[str, Any]":
         built: OrderedDict[str, Any] = OrderedDict()
         for name, child in children:
-            built[name], shape = self.build(child, shape), child.output_shape(shape)
+            built[name], shape = self.module(child, shape), child.output_shape(shape)
         return built
 
     def _fill(self, module: Any, weight: Any, bias: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A graph taken apart into Sequential, Residual, Parallel and Product.
+"""A graph taken apart into Sequential, Residual, Sum, Parallel and Product.
 
 Whatever parts at one value must join again at an Add, a Concat or a Mul. Read from its output backwards, the graph
 takes itself apart: between two values through which every path comes stands a chain of layers, and at a join one
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from xpcnn.interop.onnx._graph import JOINS, Graph
 from xpcnn.interop.onnx._node import Node
 from xpcnn.interop.onnx._reshape import tidy
-from xpcnn.layers import Identity, Layer, Parallel, Product, Residual, Sequential
+from xpcnn.layers import Identity, Layer, Parallel, Product, Residual, Sequential, Sum
 
 SUMS = ("Add", "Sum")
 
@@ -111,10 +111,7 @@ class Branches:
         if len(branches) == 1:
             return _one(branches[0])
         branches.sort(key=lambda layers: not layers)  # the identity last: it is the shortcut
-        total, *others = (_one(layers) for layers in branches)
-        for other in others:
-            total = Residual(total, other)
-        return total
+        return (Residual if len(branches) == 2 else Sum)(*(_one(layers) for layers in branches))
 
     def _groups(self, gate: str, addends: list[str]) -> list[list[str]]:
         groups: list[tuple[set[str], list[str]]] = []

@@ -11,7 +11,7 @@ from xpcnn import __version__, layers
 from xpcnn.backend import to_host
 from xpcnn.errors import CheckpointError
 from xpcnn.files import replacing
-from xpcnn.geometry import Window
+from xpcnn.geometry import Window, pair
 from xpcnn.layers import Layer
 from xpcnn.layers.shapes import Shape
 
@@ -41,6 +41,7 @@ def export(model: Layer, file: str | PathLike[str], input_shape: Shape) -> None:
         For an input_shape that the model does not take.
     """
     onnx = require_onnx()
+    check_one_input(model, input_shape)
     model.output_shape(input_shape)
     graph = Graph(model)
     scores = graph.emit(model, "images", input_shape)
@@ -68,6 +69,15 @@ def export(model: Layer, file: str | PathLike[str], input_shape: Shape) -> None:
         handle.write(proto.SerializeToString())
 
 
+def check_one_input(model: Layer, input_shape: Shape) -> None:
+    """Raise CheckpointError unless the shape is that of one input: a model of several has one for each."""
+    if not all(hasattr(size, "__index__") for size in input_shape):
+        raise CheckpointError(
+            f"export: {model} reads several inputs, {tuple(input_shape)}, and only a network of one input is written; "
+            "export its branches one by one"
+        )
+
+
 def require_onnx() -> Any:
     """Import `onnx`, or raise CheckpointError with the command that installs it."""
     try:
@@ -84,6 +94,7 @@ class Graph:
         self.onnx = require_onnx()
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
+        self.constants: dict[str, np.ndarray] = {}
         self.names = {id(layer): name for name, layer in model.named_layers()}
 
     def node(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
@@ -98,6 +109,11 @@ class Graph:
         name = f"{prefix}.{name}" if prefix else name
         values = np.array(to_host(values), order="C")
         values = values.astype(np.float32) if values.dtype.kind == "f" else values
+        if name in self.constants:  # of a layer that stands in several places
+            if np.array_equal(values, self.constants[name]):
+                return name
+            name = f"{name}_{len(self.nodes)}"
+        self.constants[name] = values
         self.initializers.append(self.onnx.numpy_helper.from_array(values, name))
         return name
 
@@ -136,6 +152,10 @@ class Graph:
         return self.node("Concat", [self.emit(branch, x, shape) for branch in layer.branches], axis=1)
 
     @emit.register
+    def _(self, layer: layers.Sum, x: str, shape: Shape) -> str:
+        return self.node("Sum", [self.emit(branch, x, shape) for branch in layer.branches])
+
+    @emit.register
     def _(self, layer: layers.Product, x: str, shape: Shape) -> str:
         gate, body = self.emit(layer.gate, x, shape), self.emit(layer.body, x, shape)
         given, axes = layer.gate.output_shape(shape), len(layer.body.output_shape(shape))
@@ -155,6 +175,29 @@ class Graph:
             )
         weight = layer.weight.data[:, :, ::-1, ::-1] if layer.flip_kernel else layer.weight.data
         return self.convolution(layer, weight, x, layer.window, shape, layer.groups)
+
+    @emit.register
+    def _(self, layer: layers.ConvTranspose, x: str, shape: Shape) -> str:
+        (top, bottom), (left, right) = layer.window.pads(*layer.output_shape(shape)[1:])
+        return self.node(
+            "ConvTranspose",
+            [x, *self.pair(layer)],
+            kernel_shape=layer.window.size,
+            strides=layer.window.stride,
+            pads=(top, left, bottom, right),
+            dilations=layer.window.dilation,
+            output_padding=pair(layer.output_padding, "output_padding", 0),
+            group=layer.groups,
+        )
+
+    @emit.register
+    def _(self, layer: layers.Upsample, x: str, shape: Shape) -> str:
+        factors = [b / a for a, b in zip(shape, layer.output_shape(shape), strict=True)]
+        mode, place = ("nearest", "asymmetric") if layer.mode == "nearest" else ("linear", "half_pixel")
+        inputs = [x, "", self.constant(layer, "scales", np.array([1, *factors], np.float32))]
+        return self.node(
+            "Resize", inputs, mode=mode, coordinate_transformation_mode=place, nearest_mode="floor"
+        )
 
     @emit.register
     def _(self, layer: layers.PartialConv, x: str, shape: Shape) -> str:
@@ -185,6 +228,10 @@ class Graph:
         return self.node("Flatten", [self.node("GlobalAveragePool", [x])], axis=1)
 
     @emit.register
+    def _(self, layer: layers.GlobalMaxPooling, x: str, shape: Shape) -> str:
+        return self.node("Flatten", [self.node("GlobalMaxPool", [x])], axis=1)
+
+    @emit.register
     def _(self, layer: layers.Affine, x: str, shape: Shape) -> str:
         if len(shape) != 1:
             raise CheckpointError(
@@ -200,6 +247,16 @@ class Graph:
         ]
         inputs = [x, *self.pair(layer), *statistics]
         return self.node("BatchNormalization", inputs, epsilon=layer.eps, momentum=1 - layer.momentum)
+
+    @emit.register
+    def _(self, layer: layers.GroupNorm, x: str, shape: Shape) -> str:
+        inputs = [x, *self.pair(layer)]
+        return self.node("GroupNormalization", inputs, num_groups=layer.groups, epsilon=layer.eps)
+
+    @emit.register
+    def _(self, layer: layers.LayerNorm, x: str, shape: Shape) -> str:
+        inputs = [x, *self.pair(layer)]
+        return self.node("LayerNormalization", inputs, axis=-len(layer.shape), epsilon=layer.eps)
 
     @emit.register
     def _(self, layer: layers.LocalResponseNorm, x: str, shape: Shape) -> str:
@@ -250,14 +307,20 @@ class Graph:
         return self.node("LeakyRelu", [x], alpha=layer.slope)
 
     @emit.register
+    def _(self, layer: layers.SiLU, x: str, shape: Shape) -> str:
+        return self.node("Mul", [x, self.node("Sigmoid", [x])])
+
+    @emit.register
     def _(self, layer: layers.Identity, x: str, shape: Shape) -> str:
         return x
 
     @emit.register(layers.ReLU)
+    @emit.register(layers.GELU)
     @emit.register(layers.Sigmoid)
     @emit.register(layers.Tanh)
     def _(self, layer: Layer, x: str, shape: Shape) -> str:
-        return self.node({"ReLU": "Relu"}.get(type(layer).__name__, type(layer).__name__), [x])
+        name = type(layer).__name__
+        return self.node({"ReLU": "Relu", "GELU": "Gelu"}.get(name, name), [x])
 
 
 def sliding(window: Window, shape: Shape) -> dict[str, Any]:

@@ -12,10 +12,24 @@ from xpcnn.interop.onnx._export import require_onnx
 from xpcnn.interop.onnx._fold import BATCH, fold, shape_of
 from xpcnn.interop.onnx._layers import RULES
 from xpcnn.interop.onnx._node import Node, first_line
-from xpcnn.interop.onnx._patterns import INSIDE, PATTERNS
+from xpcnn.interop.onnx._patterns import INSIDE, find
 from xpcnn.interop.onnx._reshape import Sizes
+from xpcnn.interop.onnx._sample_norm import absorbs
 from xpcnn.interop.onnx._weights import affine, arithmetic
-from xpcnn.layers import Affine, ChannelScale, Conv, Flatten, GlobalAveragePooling, Layer, Pooling
+from xpcnn.layers import (
+    Affine,
+    ChannelScale,
+    Conv,
+    ConvTranspose,
+    Flatten,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    Pooling,
+    Upsample,
+)
 
 JOINS = ("Add", "Concat", "Mul", "Sum")
 ARITHMETIC = ("Add", "Div", "Mul", "Sub")
@@ -90,7 +104,7 @@ class Graph:
         """Give the node its layers, and return the shape of a sample of what it gives."""
         if any(self.readers[name] for name in node.outputs[1:] if name):
             raise node.refusal("its second output is read")
-        if node.operator in PATTERNS and (found := PATTERNS[node.operator](node, self.nodes, self.shapes)):
+        if found := find(node, self.nodes, self.shapes):
             node.layers, source, parts = found
             node.sources = [source]
             for part in parts:
@@ -108,7 +122,8 @@ class Graph:
             raise node.refusal("it joins a constant")
         elif node.operator in INSIDE:
             raise node.refusal(
-                "only as the last part of a squared distance or a local response normalisation"
+                "only as the last part of a squared distance or a local response normalisation, or inside of a layer "
+                "normalisation or GELU"
             )
         else:
             raise CheckpointError(
@@ -129,8 +144,11 @@ class Graph:
         return self.shapes[source]
 
     def _arithmetic(self, node: Node) -> list[Layer]:
-        """A value and a constant; a bias that is added behind a product belongs to the layer before."""
+        """A value and a constant; what follows a product or a normalisation may belong to the layer before."""
         (source,) = node.sources
+        norm = self._norm_before(source) if node.operator in ("Add", "Mul") else None
+        if norm and absorbs(norm, node, self._shape(node, source)):
+            return []
         scale, before = arithmetic(node, self._shape(node, source), self.batch), self.nodes.get(source)
         if node.operator == "Add" and before and before.readers == 1 and not before.error:
             bias = scale.bias.data
@@ -141,6 +159,16 @@ class Graph:
                 before.layers[0].bias.data = bias  # type: ignore[attr-defined]
                 return []
         return [scale]
+
+    def _norm_before(self, source: str) -> GroupNorm | LayerNorm | None:
+        """Return the normalisation that gives a value which nobody else reads, a scale that it took between."""
+        node = self.nodes.get(source)
+        while node and node.readers == 1 and not node.error and len(node.sources) == 1:
+            if node.layers:
+                (layer, *others) = node.layers
+                return layer if isinstance(layer, (GroupNorm, LayerNorm)) and not others else None
+            node = self.nodes.get(node.sources[0])
+        return None
 
     def _joined(self, node: Node) -> Sizes:
         shapes = [self._shape(node, source) for source in node.sources]
@@ -170,11 +198,14 @@ def shape_after(layer: Layer, shape: Sizes) -> Sizes:
     """Return the shape of a sample after a layer, with None for what the file leaves open."""
     if None not in shape:
         return layer.output_shape(shape)  # type: ignore[arg-type]
-    if isinstance(layer, (Conv, Pooling)):
-        if isinstance(layer, Conv) and shape[0] not in (None, layer.in_channels):
-            layer.output_shape((shape[0], 1, 1))  # raises, and names the channels
-        return (layer.out_channels if isinstance(layer, Conv) else shape[0], None, None)
-    if isinstance(layer, (Flatten, GlobalAveragePooling)):
+    if isinstance(layer, (Conv, ConvTranspose, Pooling, Upsample)):
+        channels = shape[0]
+        if isinstance(layer, (Conv, ConvTranspose)):
+            if channels not in (None, layer.in_channels):
+                layer.output_shape((channels, 1, 1))  # raises, and names the channels
+            channels = layer.out_channels
+        return (channels, None, None)
+    if isinstance(layer, (Flatten, GlobalAveragePooling, GlobalMaxPooling)):
         return (None,) if isinstance(layer, Flatten) else shape[:1]
     return (layer.out_features,) if isinstance(layer, Affine) else shape
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.interop.onnx import _pooling, _reshape, _weights
+from xpcnn.interop.onnx import _pooling, _reshape, _sample_norm, _smooth, _upscale, _weights
 from xpcnn.interop.onnx._node import Node, decimal
 from xpcnn.interop.onnx._reshape import Sizes
 from xpcnn.layers import (
@@ -84,13 +84,18 @@ RULES: dict[str, Callable[[Node, Sizes, Any], list[Layer]]] = {
     "BatchNormalization": _weights.batch_norm,
     "Clip": _clip,
     "Conv": _weights.conv,
+    "ConvTranspose": _upscale.conv_transpose,
     "Dropout": _dropout,
     "Flatten": _reshape.flatten,
+    "Gelu": _smooth.gelu,
     "Gemm": _weights.gemm,
     "GlobalAveragePool": _pooling.global_average,
     "GlobalMaxPool": _pooling.global_max,
+    "GroupNormalization": _sample_norm.group_norm,
     "Identity": lambda node, shape, batch: [],
+    "InstanceNormalization": _sample_norm.instance_norm,
     "LRN": _lrn,
+    "LayerNormalization": _sample_norm.layer_norm,
     "LeakyRelu": lambda node, shape, batch: [LeakyReLU(decimal(*node.take(alpha=0.01)))],
     "MatMul": _weights.matmul,
     "MaxPool": _pooling.pooling,
@@ -99,10 +104,12 @@ RULES: dict[str, Callable[[Node, Sizes, Any], list[Layer]]] = {
     "ReduceMean": _pooling.reduce_mean,
     "Relu": _plain(ReLU),
     "Reshape": _reshape.reshape,
+    "Resize": _upscale.resize,
     "Sigmoid": _plain(Sigmoid),
     "Softmax": _softmax,
     "Squeeze": _reshape.squeeze,
     "Tanh": _plain(Tanh),
     "Transpose": _reshape.transpose,
     "Unsqueeze": _reshape.unsqueeze,
+    "Upsample": _upscale.upsample,
 }

@@ -1,4 +1,4 @@
-"""Several operators that are one layer: RadialBasis as export writes it, LocalResponseNorm as PyTorch does, padding."""
+"""Several operators that are one layer: RadialBasis as export writes it, normalisations as PyTorch does, padding."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from xpcnn.backend import to_device
+from xpcnn.interop.onnx import _sample_norm, _smooth
 from xpcnn.interop.onnx._layers import RULES
 from xpcnn.interop.onnx._node import Node, decimal
 from xpcnn.interop.onnx._pooling import extra_padding
@@ -87,6 +88,44 @@ def local_response_norm(div: Node, nodes: Mapping[str, Node], shapes: Mapping[st
     return [LocalResponseNorm(size, alpha, beta, k)], x, parts
 
 
+def group_norm(reshape: Node, nodes: Mapping[str, Node], shapes: Mapping[str, Sizes]) -> Found | None:
+    """Find a normalisation of each channel between two Reshapes, the channels of a group as one before it."""
+    parts = _before(reshape, nodes, "InstanceNormalization", "Reshape")
+    layer = _sample_norm.grouped(reshape, parts[0], parts[1], shapes) if parts else None
+    return ([layer], parts[1].sources[0], parts) if layer and parts else None
+
+
+def layer_norm(div: Node, nodes: Mapping[str, Node], shapes: Mapping[str, Sizes]) -> Found | None:
+    """Find d / sqrt(mean of d^2 + eps), where d = x - mean of x over the same last axes."""
+    parts = _before(div, nodes, "Sqrt", "Add", "ReduceMean", "Pow|Mul", last=1)
+    if parts is None or (difference := nodes.get(div.sources[0])) is None or difference.operator != "Sub":
+        return None
+    _, add, variance, square = parts
+    mean = nodes.get(difference.sources[-1])
+    eps, exponent = (
+        [o for o in part.operands if isinstance(o, np.ndarray) and o.size == 1] for part in (add, square)
+    )
+    squares = (
+        len(exponent) == 1 and exponent[0] == 2 and isinstance(square.operands[0], str)
+        if square.operator == "Pow"
+        else square.sources == [difference.output] * 2
+    )
+    if (
+        mean is None
+        or mean.operator != "ReduceMean"
+        or mean.readers != 1
+        or difference.sources != [*mean.sources[:1], mean.output]
+        or difference.readers != 1 + len(square.sources)
+        or square.sources[0] != difference.output
+        or not squares
+        or len(eps) != 1
+    ):
+        return None
+    x = mean.sources[0]
+    layer = _sample_norm.over_last_axes(div, (mean, variance), eps[0].reshape(()), shapes.get(x, (None,)))
+    return ([layer], x, [*parts, difference, mean]) if layer else None
+
+
 def padded_conv(conv: Node, nodes: Mapping[str, Node], shapes: Mapping[str, Sizes]) -> Found | None:
     """Find a Conv behind a Pad that puts zeros around the image: the Conv pads as much more."""
     parts = _before(conv, nodes, "Pad")
@@ -123,10 +162,19 @@ def _before(node: Node, nodes: Mapping[str, Node], *operators: str, last: int = 
     return found
 
 
-PATTERNS: dict[str, Callable[[Node, Mapping[str, Node], Mapping[str, Sizes]], Found | None]] = {
-    "Conv": padded_conv,
-    "Div": local_response_norm,
-    "Neg": radial_basis,
+def find(node: Node, nodes: Mapping[str, Node], shapes: Mapping[str, Sizes]) -> Found | None:
+    """Return what an operator is the last part of, if it is the last part of a layer."""
+    found = (pattern(node, nodes, shapes) for pattern in PATTERNS.get(node.operator, ()))
+    return next((parts for parts in found if parts), None)
+
+
+Pattern: TypeAlias = Callable[[Node, Mapping[str, Node], Mapping[str, Sizes]], Found | None]
+PATTERNS: dict[str, tuple[Pattern, ...]] = {
+    "Conv": (padded_conv,),
+    "Div": (layer_norm, local_response_norm),
+    "Mul": (_smooth.product,),
+    "Neg": (radial_basis,),
+    "Reshape": (group_norm,),
 }
-INSIDE = ("Div", "Neg", "Pow", "ReduceSumSquare", "Sub")
+INSIDE = ("Div", "Erf", "Neg", "Pow", "ReduceSumSquare", "Sqrt", "Sub")
 """Operators that are known as parts of these, and have no rule of their own when both operands are values."""

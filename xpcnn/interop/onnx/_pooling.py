@@ -7,7 +7,7 @@ import numpy as np
 from xpcnn.geometry import Window
 from xpcnn.interop.onnx._node import Node
 from xpcnn.interop.onnx._reshape import Sizes, reshaped
-from xpcnn.layers import GlobalAveragePooling, Layer, Pooling, Reshape
+from xpcnn.layers import GlobalAveragePooling, GlobalMaxPooling, Layer, Pooling, Reshape
 
 
 def window(node: Node, shape: Sizes, kernel: Any, **more: Any) -> tuple[dict[str, Any], list[Any]]:
@@ -77,7 +77,7 @@ def _crops(size: Sizes, kernel: tuple[int, int], stride: tuple[int, int]) -> boo
 
 def reduce_mean(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
     """The mean over one or both of the image's axes."""
-    axes, keep, after = _reduced(node, shape)
+    axes, keep, after = reduced(node, shape)
     if axes == {2, 3}:
         layers: list[Layer] = [GlobalAveragePooling()]
         return layers + ([Reshape(after)] if keep else [])  # type: ignore[arg-type]
@@ -92,31 +92,34 @@ def reduce_mean(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
 
 
 def reduce_max(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
-    axes, keep, after = _reduced(node, shape)
-    if axes != {2, 3} or None in shape:
-        raise node.refusal("only over both axes of an image of a fixed size")
-    return [Pooling(shape[1:], mode="max"), *reshaped(node, (*shape[:1], 1, 1), after)]  # type: ignore[arg-type]
+    """The maximum over both of the image's axes."""
+    axes, keep, after = reduced(node, shape)
+    if axes != {2, 3} or len(shape) != 3 or (keep and shape[0] is None):
+        raise node.refusal("only over both axes of an image")
+    return [GlobalMaxPooling(), *([Reshape(after)] if keep else [])]  # type: ignore[arg-type]
 
 
 def global_average(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
-    node.take()
-    if len(shape) != 3 or shape[0] is None:
-        raise node.refusal("only on images, (N, C, H, W)")
-    return [GlobalAveragePooling(), Reshape((shape[0], 1, 1))]
+    return _whole(GlobalAveragePooling(), node, shape)
 
 
 def global_max(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
+    return _whole(GlobalMaxPooling(), node, shape)
+
+
+def _whole(layer: Layer, node: Node, shape: Sizes) -> list[Layer]:
+    """Our layer of a whole image gives (N, C), the operator (N, C, 1, 1)."""
     node.take()
-    if len(shape) != 3 or None in shape:
-        raise node.refusal("only on images of a fixed size, (N, C, H, W)")
-    return [Pooling(shape[1:], mode="max")]  # type: ignore[arg-type]
+    if len(shape) != 3 or shape[0] is None:
+        raise node.refusal("only on images, (N, C, H, W)")
+    return [layer, Reshape((shape[0], 1, 1))]
 
 
 def _mean(kernel: tuple[int, int]) -> list[Layer]:
     return [Pooling(kernel, mode="average")]
 
 
-def _reduced(node: Node, shape: Sizes) -> tuple[set[int], bool, Sizes]:
+def reduced(node: Node, shape: Sizes) -> tuple[set[int], bool, Sizes]:
     """Return the axes, whether they are kept with one element, and the shape of a sample afterwards."""
     _, keep, noop = node.take(axes=None, keepdims=1, noop_with_empty_axes=0)
     axes = node.axes(len(shape) + 1)

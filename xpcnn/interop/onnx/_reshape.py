@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from xpcnn.interop.onnx._fold import BATCH
 from xpcnn.interop.onnx._node import Node
-from xpcnn.layers import Flatten, GlobalAveragePooling, Layer, Reshape
+from xpcnn.layers import Flatten, GlobalAveragePooling, GlobalMaxPooling, Layer, Reshape
 
 Sizes: TypeAlias = tuple[int | None, ...]
 """The shape of one sample; None where the file leaves a size open."""
@@ -93,7 +93,11 @@ def tidy(layers: list[Layer]) -> list[Layer]:
         if isinstance(layer, (Flatten, Reshape)):
             while kept and isinstance(kept[-1], (Flatten, Reshape)):
                 kept.pop()
-            if isinstance(layer, Flatten) and kept and isinstance(kept[-1], GlobalAveragePooling):
+            if (
+                isinstance(layer, Flatten)
+                and kept
+                and isinstance(kept[-1], (GlobalAveragePooling, GlobalMaxPooling))
+            ):
                 continue
         kept.append(layer)
     return kept
