@@ -69,7 +69,7 @@ def batch_norm_sums():
 
 
 def mean_of_losses():
-    losses, result = np.full(TERMS, 0.1, np.float32), np.zeros((), h)
+    losses, result = np.full(TERMS, 0.1, np.float32), np.zeros((), np.float32)
     Device(host_module).launch("mean", 1, values=losses, result=result, M=TERMS)
     np.testing.assert_allclose(result, 0.1, rtol=5e-3)
 

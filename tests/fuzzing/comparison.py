@@ -19,7 +19,7 @@ from xpcnn.kernels import cuda
 from xpcnn.kernels.numpy import memory, threads
 from xpcnn.simulated.cuda import every_schedule
 
-ROUNDINGS, OF_ONE_NUMBER = 8, 16
+ROUNDINGS, OF_ONE_NUMBER = 8, 1
 """Times epsilon times the sum of magnitudes: as far as a result may be off. Where one number is added again and again,
 as in a "broadcast" array, all roundings go one way, and it may be off by 16 times as much."""
 
