@@ -70,11 +70,6 @@ class Case:
         """Whether all numbers are small integers."""
         return all(a.of == "integers" for a in self.arguments if isinstance(a, Reals))
 
-    @property
-    def repeats(self) -> bool:
-        """Whether some array holds one number many times."""
-        return any(a.order == "broadcast" for a in self.arguments if isinstance(a, Reals))
-
 
 def _whole(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.integers(1, 5, shape) * rng.choice((-1.0, 1.0), shape)

@@ -19,9 +19,9 @@ from xpcnn.kernels import cuda
 from xpcnn.kernels.numpy import memory, threads
 from xpcnn.simulated.cuda import every_schedule
 
-ROUNDINGS, OF_ONE_NUMBER = 8, 16
-"""Times epsilon times the sum of magnitudes: as far as a result may be off. Where one number is added again and again,
-as in a "broadcast" array, all roundings go one way, and it may be off by 16 times as much."""
+ROUNDINGS = 8
+"""Times epsilon times the sum of magnitudes: as far as a result may be off, also where one number is added again
+and again, as in a "broadcast" array, and all roundings go one way."""
 
 
 @cache
@@ -126,8 +126,7 @@ def compare(case: Case, what: str, result: Any, want: Any, bound: Any) -> None:
     if case.exact and case.op in SUMS and np.max(bound, initial=0) < 1 / info.eps:
         bound = 0  # all integers up to 1 / epsilon are there
     result = result.astype(np.float64)
-    roundings = ROUNDINGS * (OF_ONE_NUMBER if case.repeats else 1)
-    allowed = roundings * (info.eps * bound + info.smallest_subnormal * (np.max(bound, initial=0) > 0))
+    allowed = ROUNDINGS * (info.eps * bound + info.smallest_subnormal * (np.max(bound, initial=0) > 0))
     wrong = ~((abs(result - want) <= allowed) | (result == want) | (np.isnan(result) & np.isnan(want)))
     if wrong.any():
         at = np.unravel_index(
