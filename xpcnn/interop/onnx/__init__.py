@@ -2,7 +2,7 @@
 
 `_export` writes a model, layer by layer. `_load` reads a file in four steps: `_graph` goes through the operators in
 order, `_fold` computes what depends on constants only, `_layers` and the modules beside it say which layers an
-operator becomes, and `_branches` takes the graph apart into Sequential, Residual, Parallel and Product.
+operator becomes, and `_branches` takes the graph apart into Sequential, Residual, Sum, Parallel and Product.
 """
 
 from xpcnn.interop.onnx._export import export
