@@ -23,6 +23,7 @@ import numpy as np
 
 from xpcnn import kernels as substitution
 from xpcnn.errors import BackendError, DtypeError, KernelError
+from xpcnn.kernels.fused import renewed
 from xpcnn.probe import probe_cupy
 
 Array: TypeAlias = Any
@@ -52,6 +53,9 @@ class Backend:
     """Makes the device of this number the calling thread's, and returns the previous one's; None with one device."""
     device: int | None = None
     """The number of the device, if it was asked for."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernels", renewed(self.kernels))
 
 
 Opener: TypeAlias = Callable[[], Backend]

@@ -7,6 +7,8 @@ to the bit: weights, every buffer, the optimizer's state, and the `Position` wit
 import copy
 import inspect
 import json
+import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -180,16 +182,16 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
     """
     arrays, metadata = _read_checkpoint(file)
     with _parsing(file, metadata, "layers"):
-        wrong = _other_layers(json.loads(metadata.get("layers", "{}")), _layers(model))
+        wrong = _other_layers(json.loads(metadata["layers"]), _layers(model)) if "layers" in metadata else []
     with _parsing(file, metadata, "optimizer"):
         settings, places = json.loads(metadata["optimizer"]), _places(model, optimizer)
         steps, lr = settings.pop("steps"), settings.pop("lr")
-        if type(steps) is not int or steps < 0 or isinstance(lr, bool) or not isinstance(lr, (int, float)):
+        if type(steps) is not int or isinstance(lr, bool) or not (steps >= 0 and 0 <= lr < math.inf):
             raise ValueError(f"{steps!r} steps, learning rate {lr!r}")
         own = json.loads(_json(_settings(optimizer)))
         wrong += [f"optimizer's {name} is {value}, yours {own.get(name)}"
                   for name, value in settings.items() if value != own.get(name)]  # fmt: skip
-    losses = arrays.pop("losses", np.zeros(0))
+    losses = arrays.pop("losses", None)
     for name in sorted(places.keys() | arrays.keys()):
         found, ours = (_kind(side.get(name)) for side in (arrays, places))
         if found != ours:
@@ -222,7 +224,7 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
     return position
 
 
-def _position(where: Mapping[str, Any], losses: np.ndarray) -> Position:
+def _position(where: Mapping[str, Any], losses: np.ndarray | None) -> Position:
     """Return the position that was saved, or raise what tells that none could have been."""
     for state in (where["generator"], where["start"]):
         if state is None and state is not where["generator"]:
@@ -236,6 +238,7 @@ def _position(where: Mapping[str, Any], losses: np.ndarray) -> Position:
     if (
         any(type(number) is not int for number in numbers)
         or min(position.epoch - 1, position.step, position.images) < 0
+        or losses is None
         or losses.ndim != 1
         or losses.dtype.kind != "f"
         or position.step > len(losses)
@@ -268,7 +271,10 @@ def read_config(file: str | PathLike[str]) -> dict[str, Any]:
     """
     _, metadata = _read_checkpoint(file)
     with _parsing(file, metadata, "config"):
-        return dict(json.loads(metadata["config"]))
+        config = json.loads(metadata["config"])
+        if not isinstance(config, dict):
+            raise TypeError("it is no dictionary")
+        return config
 
 
 def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -281,6 +287,10 @@ def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], 
     wanted = {"xpcnn", "config", "optimizer", "position", *(() if "extra" in metadata else ("keys",))}
     if lacking := ", ".join(sorted(wanted - metadata.keys())):
         raise CheckpointError(f"{file}: lacks its {lacking}; {CHECKPOINT.remedy}")
+    if not re.fullmatch(r"\d+\.\d+[\w.+-]*", metadata["xpcnn"]):
+        raise CheckpointError(
+            f"{file}: is of xpcnn {metadata['xpcnn']:.40}, which is no version; {CHECKPOINT.remedy}"
+        )
     return arrays, metadata
 
 
@@ -304,9 +314,11 @@ def _layers(model: Layer) -> dict[str, list[Any]]:
 
 
 def _other_layers(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Say in which layers two networks differ. Files of version 0.1 name none, and differ in none."""
-    wrong = []
-    for name in [*saved, *(name for name in ours if name not in saved)] if saved else []:
+    """Say in which layers two networks differ; files of version 0.1 name no layers."""
+    if not isinstance(saved, dict) or not saved:
+        raise TypeError("it names no layers")
+    wrong: list[str] = []
+    for name in [*saved, *(name for name in ours if name not in saved)]:
         (kind, theirs), (own_kind, own) = (
             (side[name][0], side[name][1]) if name in side else ("absent", {}) for side in (saved, ours)
         )

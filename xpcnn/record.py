@@ -131,10 +131,10 @@ def _lines(path: Path) -> list[dict[str, Any]]:
                 raise ValueError("it names no epoch")
         except (ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"{path}: line {number} is no line of metrics ({str(error)[:100]}); {_REPAIR}"
+                f"{path}: line {number} is no line of metrics, {text[:40]!r} ({str(error)[:60]}); {_REPAIR}"
             ) from None
         lines.append(line)
     return lines
 
 
-_REPAIR = "remove what is damaged, or name another file with --metrics or another folder with --output"
+_REPAIR = "repair the file or remove what is damaged, or name others with --metrics and --output"

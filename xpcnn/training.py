@@ -113,7 +113,8 @@ def train(
         for images, targets in progress(feed.in_order(order[at.step * batch_size :])):
             if schedule is not None:
                 optimizer.lr = _rate(schedule, optimizer.steps)
-            loss = criterion(model(each(to_device, images)), each(to_device, targets))  # the only upload
+            images, targets = each(to_device, images), each(to_device, targets)  # the only upload
+            loss = criterion(model(images), targets)
             _check_number(loss, criterion)
             if not active_backend().asynchronous:
                 _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)

@@ -18,8 +18,7 @@ from xpcnn.layers import (
 )
 
 
-def test_squeeze_and_excitation_is_pytorchs():
-    torch = pytest.importorskip("torch")
+def test_squeeze_and_excitation_is_pytorchs(torch):
     gate = Sequential(GlobalAveragePooling(), Affine(4, 2, rng=0), ReLU(), Affine(2, 4, rng=1), Sigmoid())
     layer = Product(gate).astype("float64")
     x, dy = normal(0, (2, 4, 5, 3), (2, 4, 5, 3))

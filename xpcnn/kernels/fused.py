@@ -19,4 +19,13 @@ def fused(parts: Substitutes) -> Substitutes:
         return parts["relu"](y), winner
 
     relu_max_pool.__module__ = parts["max_pool"].__module__  # it is one of theirs
+    relu_max_pool.made_of = parts  # type: ignore[attr-defined]
     return {"relu_max_pool": relu_max_pool}
+
+
+def renewed(kernels: Substitutes) -> Substitutes:
+    """Return kernels whose fused ops are made of these very kernels, not of those that some were exchanged for."""
+    own = {name: op for name, op in kernels.items() if not hasattr(op, "made_of")}
+    for name, op in fused(own).items():
+        own.setdefault(name, op)
+    return own

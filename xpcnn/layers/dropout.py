@@ -8,7 +8,7 @@ import numpy as np
 from xpcnn import ops
 from xpcnn.backend import Array, xp
 from xpcnn.checks import is_number
-from xpcnn.errors import HyperparameterError
+from xpcnn.errors import CheckpointError, HyperparameterError
 from xpcnn.layers.base import Layer
 from xpcnn.layers.parameter import Buffer
 from xpcnn.layers.shapes import same_shape
@@ -66,7 +66,9 @@ class Dropout(Layer):
         return {"key": self.key}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.key = int(state["key"])
+        if type(state["key"]) is not int:
+            raise CheckpointError(f"{self}: expected a key, a whole number, got {state['key']!r:.40}")
+        self.key = state["key"]
 
     def _apply(self, keep: Array, x: Array) -> Array:
         return x * keep * (1 / (1 - self.p))
