@@ -66,4 +66,4 @@ def _refuse_to_skip(config, report):
 
 
 # The modules that need Numba are not searched for examples where it is not installed.
-collect_ignore_glob = [] if importlib.util.find_spec("numba") else ["xpcnn/kernels/numba/*"]
+collect_ignore_glob = [] if importlib.util.find_spec("numba") else ["xpcnn/kernels/cpu/compiled/*"]

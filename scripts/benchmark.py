@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 from xpcnn import kernels, models, optimizers
+from xpcnn._disk.files import keep_former, replacing
 from xpcnn.backend import set_backend
 from xpcnn.benchmark.against import against_pytorch
 from xpcnn.benchmark.kernels import compare_kernels
@@ -28,9 +29,8 @@ from xpcnn.benchmark.overview import Effort, Report, machine_table, overview, ti
 from xpcnn.benchmark.picture import draw_sweep
 from xpcnn.benchmark.sweep import KINDS, as_csv, points, sweep, sweep_table
 from xpcnn.benchmark.workload import Workload
-from xpcnn.command_line import WHERE, backend_name, positive, run, whole
+from xpcnn.commands.command_line import WHERE, backend_name, positive, run, whole
 from xpcnn.errors import BenchmarkError, ExtraError
-from xpcnn.files import keep_former, replacing
 from xpcnn.visualization import save_png
 
 

@@ -21,7 +21,7 @@ from list_models import build
 import xpcnn
 from xpcnn import models
 from xpcnn.backend import active_backend, to_device, to_host
-from xpcnn.command_line import run
+from xpcnn.commands.command_line import run
 from xpcnn.interop import onnx as interop
 from xpcnn.layers import Layer, no_grad
 

@@ -26,7 +26,7 @@ import numpy as np
 import xpcnn
 from xpcnn import models
 from xpcnn.backend import active_backend, to_device, to_host
-from xpcnn.command_line import run, whole
+from xpcnn.commands.command_line import run, whole
 from xpcnn.initializers import zeros
 from xpcnn.interop import torch as interop
 from xpcnn.layers import Dropout, Layer, no_grad

@@ -13,12 +13,12 @@ from pathlib import Path
 from xpcnn import data, models
 from xpcnn.backend import active_backend, set_backend
 from xpcnn.checkpoint import load_weights, read_weights
-from xpcnn.command_line import WHERE, backend_name, counted, image_bar, run, whole
+from xpcnn.commands.command_line import WHERE, backend_name, counted, image_bar, run, whole
+from xpcnn.commands.tables import class_table, confusion_table
 from xpcnn.data.datasets import LOADERS
 from xpcnn.errors import CheckpointError
-from xpcnn.metrics import confusion_matrix, per_class
-from xpcnn.tables import class_table, confusion_table
 from xpcnn.training import predict
+from xpcnn.training.metrics import confusion_matrix, per_class
 from xpcnn.visualization import draw_mistakes, find_mistakes, require_matplotlib, save_png
 
 CHOICES = {"model": tuple(models.BY_NAME), "dataset": tuple(LOADERS)}

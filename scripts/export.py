@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xpcnn import data, models
 from xpcnn.checkpoint import load_weights, read_weights
-from xpcnn.command_line import run, whole
+from xpcnn.commands.command_line import run, whole
 from xpcnn.errors import CheckpointError
 from xpcnn.interop import onnx, torch
 

@@ -24,8 +24,8 @@ import numpy as np
 
 import xpcnn
 from xpcnn import backend, data, models
-from xpcnn.command_line import run
-from xpcnn.files import replacing
+from xpcnn._disk.files import replacing
+from xpcnn.commands.command_line import run
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import Momentum
 from xpcnn.training import evaluate, train

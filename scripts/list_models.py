@@ -8,7 +8,7 @@ import argparse
 import inspect
 
 from xpcnn import models
-from xpcnn.command_line import run, whole
+from xpcnn.commands.command_line import run, whole
 from xpcnn.initializers import zeros
 from xpcnn.layers import Layer
 

@@ -12,8 +12,8 @@ import hashlib
 import lzma
 from pathlib import Path
 
+from xpcnn._disk.files import replacing
 from xpcnn.data.idx import decompress
-from xpcnn.files import replacing
 
 MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from xpcnn._disk.files import replacing
 from xpcnn.benchmark import machine
-from xpcnn.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES, PAGE = ROOT / "docs" / "results.json", ROOT / "docs" / "results.md"

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from xpcnn.files import replacing
+from xpcnn._disk.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "speed.md", ROOT / "docs" / "speed" / "against-pytorch.json"

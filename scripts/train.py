@@ -27,7 +27,9 @@ import xpcnn
 from xpcnn import data, models, optimizers, schedules
 from xpcnn.backend import Backend, active_backend, set_backend, synchronize
 from xpcnn.checkpoint import load_checkpoint, read_config
-from xpcnn.command_line import (
+from xpcnn.checkpoint._lock import locked
+from xpcnn.checkpoint.runs import CHECKPOINT, Record
+from xpcnn.commands.command_line import (
     WHERE,
     backend_name,
     counted,
@@ -42,11 +44,9 @@ from xpcnn.command_line import (
 )
 from xpcnn.data.datasets import LOADERS
 from xpcnn.errors import CheckpointError, DivergenceError
-from xpcnn.lock import locked
 from xpcnn.losses import SoftmaxCrossEntropy
-from xpcnn.position import Position
-from xpcnn.record import CHECKPOINT, Record
 from xpcnn.training import evaluate, train
+from xpcnn.training.state import Position
 
 EPOCHS, MORE_EPOCHS = {"simple": 3, "deep": 5, "lenet5": 5}, 10
 AUGMENTATION = {

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from xpcnn import backend as backends
-from xpcnn.backend import probe_cupy, use_backend
+from xpcnn.backend import use_backend
+from xpcnn.backend._probe import probe_cupy
 from xpcnn.simulated.judge import why_no_judge
 
 # by name: why it cannot run here, or None
@@ -63,7 +64,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _begin_on_numpy(monkeypatch):
     monkeypatch.setattr(
-        backends, "_default", backends._default
+        backends._current, "_default", backends._current._default
     )  # a test that sets the process's default keeps it
     with use_backend("numpy"):
         yield

@@ -9,7 +9,7 @@ from strategies import distinct, normal
 from xpcnn import ops
 from xpcnn.geometry import Window
 from xpcnn.kernels.cuda import substitutes
-from xpcnn.precision import computing
+from xpcnn.kernels.precision import computing
 from xpcnn.simulated.cuda import RawModule, every_schedule, why_not
 
 WHY_NOT = why_not()  # why kernels cannot be simulated here, or None

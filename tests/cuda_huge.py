@@ -8,9 +8,9 @@ from cuda_examples import host_module
 
 from xpcnn import ops
 from xpcnn.geometry import Window
+from xpcnn.kernels.cuda.geometry import lengths
 from xpcnn.kernels.cuda.launch import Device
 from xpcnn.kernels.cuda.source import signatures
-from xpcnn.kernels.cuda.windows import lengths
 from xpcnn.simulated.cuda import ends_of_grids
 
 BLOCKS = 2

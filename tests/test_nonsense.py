@@ -10,16 +10,17 @@ import re
 import numpy as np
 import pytest
 
-from xpcnn import initializers, layers, losses, metrics, models, optimizers, random, schedules, training
+from xpcnn import initializers, layers, losses, models, optimizers, random, schedules, training
 from xpcnn.data import Compose, Crop, Flip, Normalize, RandomAffine, Shift
 from xpcnn.data.batches import batches, check_labels
+from xpcnn.debug.gradients import gradient_check, numerical_gradient
 from xpcnn.errors import DatasetError, DtypeError, HyperparameterError, ShapeError, XpcnnError
 from xpcnn.geometry import Window
-from xpcnn.gradients import gradient_check, numerical_gradient
 from xpcnn.layers import Affine, Parameter, ReLU, Sequential
 from xpcnn.models.resnet import resnet
 from xpcnn.models.resnet_cifar import resnet_cifar
 from xpcnn.models.vgg import vgg
+from xpcnn.training import metrics
 
 NAN, INF = math.nan, math.inf
 NOT_A_NUMBER = [NAN, INF, -INF, "1", None, True, 1 + 1j, [1], (1, 2), np.array([1.0]), np.bool_(True)]

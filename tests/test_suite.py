@@ -58,7 +58,7 @@ def test_it():
 
 def test_the_kernels_have_as_many_threads_as_the_option_says(pytestconfig):
     from xpcnn.backend import use_backend
-    from xpcnn.kernels.numpy import threads
+    from xpcnn.kernels.cpu import threads
 
     with use_backend("numpy"):
         assert threads.count() == pytestconfig.getoption("--kernel-threads")

@@ -7,9 +7,9 @@ from xpcnn.backend import to_host, xp
 from xpcnn.errors import DatasetError, DtypeError, ShapeError, XpcnnError
 from xpcnn.layers import Affine, Conv, Flatten, Layer, ReLU, Sequential, Tanh
 from xpcnn.losses import L1, BinaryCrossEntropy, Huber, Loss, MeanSquaredError, SoftmaxCrossEntropy
-from xpcnn.metrics import accuracy
 from xpcnn.optimizers import SGD, Adam
 from xpcnn.training import evaluate, predict, train
+from xpcnn.training.metrics import accuracy
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((23, 1, 4, 4)).astype(np.float32)

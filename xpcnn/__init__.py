@@ -7,11 +7,11 @@ __version__ = "0.1.0"
 
 from xpcnn.backend import register_backend, set_backend, synchronize, to_device, to_host, use_backend
 from xpcnn.errors import XpcnnError
-from xpcnn.gradients import gradient_check, numerical_gradient
 from xpcnn.layers import no_grad
 
 if TYPE_CHECKING:
-    from xpcnn.debug import check_layer as check_layer
+    from xpcnn.debug.check_layer import check_layer as check_layer
+    from xpcnn.debug.gradients import gradient_check, numerical_gradient
 
 __all__ = [
     "XpcnnError",
@@ -26,7 +26,7 @@ __all__ = [
     "use_backend",
 ]
 
-_LATER = {"check_layer": "xpcnn.debug"}
+_LATER = dict.fromkeys(("check_layer", "gradient_check", "numerical_gradient"), "xpcnn.debug")
 """Names that load their module when they are first asked for."""
 
 
@@ -37,4 +37,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_LATER]
+    return sorted({*__all__, *_LATER})

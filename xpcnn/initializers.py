@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from xpcnn.checks import lengths, number
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import lengths, number
 from xpcnn.random import Seed, default_rng
 
 Initializer: TypeAlias = Callable[[tuple[int, ...], Seed], np.ndarray]

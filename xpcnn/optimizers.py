@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
-from xpcnn.checks import is_number
 from xpcnn.errors import DtypeError, HyperparameterError, ShapeError
+from xpcnn.errors.checks import is_number
+from xpcnn.kernels.precision import computing
 from xpcnn.layers import Parameter
-from xpcnn.precision import computing
 
 State: TypeAlias = Mapping[str, Array]
 """What an optimizer keeps from step to step, by name."""

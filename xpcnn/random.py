@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 
 from xpcnn.backend import Array, xp
-from xpcnn.checks import whole
 from xpcnn.errors import HyperparameterError
+from xpcnn.errors.checks import whole
 
 Seed: TypeAlias = np.random.Generator | int | None
 

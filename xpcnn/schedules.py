@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from xpcnn.checks import function, is_whole, number, whole
 from xpcnn.errors import HyperparameterError
+from xpcnn.errors.checks import function, is_whole, number, whole
 
 Schedule: TypeAlias = Callable[[int], float]
 

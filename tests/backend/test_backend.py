@@ -11,7 +11,7 @@ import pytest
 from stub_cupy import DeviceArray, stub_cupy
 
 import xpcnn
-from xpcnn import backend, probe
+from xpcnn import backend
 from xpcnn.backend import (
     NAMES,
     Backend,
@@ -25,6 +25,7 @@ from xpcnn.backend import (
     use_backend,
     xp,
 )
+from xpcnn.backend import _probe as probe
 from xpcnn.errors import BackendError, DtypeError
 from xpcnn.simulated.judge import why_no_judge
 
@@ -32,15 +33,15 @@ from xpcnn.simulated.judge import why_no_judge
 @pytest.fixture(autouse=True)
 def restored(monkeypatch):
     """Each test begins without a choice and without XPCNN_BACKEND; whatever it opened is forgotten at its end."""
-    monkeypatch.setattr(backend, "_default", None)
-    monkeypatch.setattr(backend, "_opened", {})
-    openers = dict(backend._OPENERS)
+    monkeypatch.setattr(backend._current, "_default", None)
+    monkeypatch.setattr(backend._registry, "_opened", {})
+    openers = dict(backend._registry._OPENERS)
     monkeypatch.delenv("XPCNN_BACKEND", raising=False)
-    token = backend._chosen.set(None)
+    token = backend._current._chosen.set(None)
     yield
-    backend._chosen.reset(token)
-    backend._OPENERS.clear()
-    backend._OPENERS.update(openers)
+    backend._current._chosen.reset(token)
+    backend._registry._OPENERS.clear()
+    backend._registry._OPENERS.update(openers)
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_after_a_failed_choice_the_active_backend_stays(stub):
 
 
 def test_there_is_no_silent_fall_back(monkeypatch):
-    monkeypatch.setattr(backend, "probe_cupy", lambda: "the GPU is at lunch; run: coffee")
+    monkeypatch.setattr(backend._openers, "probe_cupy", lambda: "the GPU is at lunch; run: coffee")
     set_backend("numpy")
     for choose in (lambda: set_backend("cupy"), lambda: use_backend("cupy").__enter__()):
         with pytest.raises(BackendError, match="cannot run here: the GPU is at lunch; run: coffee"):
@@ -342,7 +343,7 @@ def test_an_unknown_choice_of_kernels_is_refused(monkeypatch):
 
 
 def modules_of(active):
-    return {kernel.__module__.split(".")[2] for kernel in active.kernels.values()}
+    return {kernel.__module__.replace(".cpu.", ".").split(".")[2] for kernel in active.kernels.values()}
 
 
 @pytest.mark.parametrize("variable", [None, "reference", "pure"])
@@ -354,9 +355,9 @@ def test_the_choice_of_kernels_is_an_argument_that_wins_over_the_environment(mon
     with use_backend("numpy", kernels="reference") as active:
         assert active.kernels == {}
     with use_backend("numpy", kernels="pure") as active:
-        assert modules_of(active) == {"numpy"}
+        assert modules_of(active) == {"plain"}
     with use_backend("numpy", kernels="tuned") as tuned, use_backend("numpy", "tuned") as again:
-        assert {"numpy"} <= modules_of(tuned) <= {"numpy", "numba"}
+        assert {"plain"} <= modules_of(tuned) <= {"plain", "compiled"}
         assert tuned is again
     with use_backend("numpy") as active:
         assert len(active.kernels) == (0 if variable == "reference" else len(tuned.kernels))
@@ -467,7 +468,7 @@ def test_a_third_party_s_backend_trains_a_step():
 
 def test_ours_are_registered_the_same_way():
     assert list(NAMES) == ["numpy", "cupy", "simulated", "auto"]
-    assert backend._OPENERS["numpy"]().ndarray is np.ndarray
+    assert backend._registry._OPENERS["numpy"]().ndarray is np.ndarray
 
 
 def test_a_cell_that_registers_again_replaces_its_own():
@@ -478,7 +479,9 @@ def test_a_cell_that_registers_again_replaces_its_own():
 
 
 def test_a_name_that_is_taken_is_refused():
-    with pytest.raises(BackendError, match=r"'numpy' is taken by xpcnn\.backend\._numpy; pass another name"):
+    with pytest.raises(
+        BackendError, match=r"'numpy' is taken by xpcnn\.backend\._openers\._numpy; pass another name"
+    ):
         registered("numpy")
     registered()
 
@@ -519,7 +522,8 @@ def test_a_package_s_entry_point_is_found_by_name(tmp_path):
         "PYTHONPATH": os.pathsep.join([str(tmp_path), folder]),
     }
     program = (
-        "import xpcnn.backend as b; print(b.xp); from xpcnn.command_line import backend_name as n; n('third')"
+        "import xpcnn.backend as b; print(b.xp); "
+        "from xpcnn.commands.command_line import backend_name as n; n('third')"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from stub_cupy import GIB, stub_cupy
 
-from xpcnn import probe
-from xpcnn.probe import FAILED, NOT_REACHED, OK, Step, probe_cupy, steps
+from xpcnn.backend import _probe as probe
+from xpcnn.backend._probe import FAILED, NOT_REACHED, OK, Step, probe_cupy, steps
 
 NAMES = list(probe._STEPS)
 CUDA13 = 'pip install "cupy-cuda13x[ctk]"'

@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 
 import xpcnn
+from xpcnn._disk.files import replacing
 from xpcnn.checkpoint import (
     load_checkpoint,
     load_weights,
@@ -34,17 +35,16 @@ from xpcnn.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from xpcnn.command_line import run
+from xpcnn.checkpoint._sealed import seal, unseal
+from xpcnn.checkpoint.runs import Record
+from xpcnn.commands.command_line import run
 from xpcnn.data import cifar, cifar10, fashion_mnist
 from xpcnn.data.idx import LARGEST, decompress, parse_idx, read_idx
 from xpcnn.errors import CheckpointError, DatasetError
-from xpcnn.files import replacing
 from xpcnn.interop import torch as interop_torch
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Pooling, ReLU, Sequential
 from xpcnn.optimizers import Momentum
-from xpcnn.position import Position
-from xpcnn.record import Record
-from xpcnn.sealed import seal, unseal
+from xpcnn.training.state import Position
 
 needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnx") is None, reason="onnx is not installed")
 
@@ -633,8 +633,8 @@ def test_an_error_of_the_system_reads_well(monkeypatch, capsys, error, words):
 
 PROGRAM = """
 import resource, sys
-from xpcnn.command_line import run
-from xpcnn.files import replacing
+from xpcnn.commands.command_line import run
+from xpcnn._disk.files import replacing
 def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     with replacing(sys.argv[1]) as file:
@@ -665,7 +665,9 @@ def test_a_file_that_may_grow_no_further_is_named_and_the_former_stays(tmp_path)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 def test_a_full_disk_behind_standard_output_and_behind_a_file():
     with open("/dev/full", "w") as full:
-        done = ended("from xpcnn.command_line import run; run(lambda: print('x' * 99999) or 0)", stdout=full)
+        done = ended(
+            "from xpcnn.commands.command_line import run; run(lambda: print('x' * 99999) or 0)", stdout=full
+        )
     assert done.returncode == 1
     assert re.fullmatch(r"-c: (standard output: )?No space left on device; make room .*\n", done.stderr)
     with pytest.raises(OSError, match="No space left on device: '/dev/full'"), replacing("/dev/full") as file:

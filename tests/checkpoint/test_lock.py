@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import xpcnn
-from xpcnn import lock
+from xpcnn.checkpoint import _lock as lock
+from xpcnn.checkpoint._lock import locked
 from xpcnn.errors import LockedError, XpcnnWarning
-from xpcnn.lock import locked
 
-HOLD = "import sys, time; from xpcnn.lock import locked\nwith locked(sys.argv[1]):\n    print('held', flush=True); {}"
+HOLD = (
+    "import sys, time\nfrom xpcnn.checkpoint._lock import locked\n"
+    "with locked(sys.argv[1]):\n    print('held', flush=True); {}"
+)
 
 
 def holder(path, then="time.sleep(60)"):

@@ -15,17 +15,17 @@ from safetensors.numpy import load_file, save_file
 import xpcnn
 from xpcnn.backend import Backend, active_backend, to_host, use_backend
 from xpcnn.checkpoint import load_checkpoint, load_weights, read_config, save_checkpoint, save_weights
-from xpcnn.circumstances import circumstances
+from xpcnn.checkpoint._sealed import seal, unseal
+from xpcnn.checkpoint.circumstances import circumstances
 from xpcnn.data import Compose, Crop, Flip
 from xpcnn.errors import CheckpointError, DivergenceError, ReproducibilityWarning
 from xpcnn.kernels import CHOICES
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Pooling, ReLU, Sequential, Tanh
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import BY_NAME, SGD, Adam
-from xpcnn.position import Position, generator
 from xpcnn.schedules import one_cycle, warm_up
-from xpcnn.sealed import seal, unseal
 from xpcnn.training import train
+from xpcnn.training.state import Position, generator
 
 IMAGES, BATCH, EPOCHS = 13, 5, 3  # three steps an epoch, the last of them with fewer images
 STEPS = EPOCHS * 3
@@ -381,7 +381,7 @@ def test_another_optimizer(good, optimizer, hyperparameters, words):
 
 
 def test_another_version(good, monkeypatch):
-    monkeypatch.setattr("xpcnn.circumstances.__version__", "99.0")
+    monkeypatch.setattr("xpcnn.checkpoint.circumstances.__version__", "99.0")
     with pytest.warns(
         ReproducibilityWarning, match=rf"xpcnn is 99\.0 \(was {re.escape(xpcnn.__version__)}\); so the"
     ):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from xpcnn.checkpoint import load_weights, read_weights
+from xpcnn.checkpoint.runs import Record
 from xpcnn.errors import CheckpointError
 from xpcnn.layers import Affine
-from xpcnn.position import Position
-from xpcnn.record import Record
+from xpcnn.training.state import Position
 
 CONFIG = {"model": "simple", "dataset": "mnist", "lr": 0.1}
 

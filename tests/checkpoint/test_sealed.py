@@ -9,10 +9,10 @@ from safetensors.numpy import load_file
 
 from xpcnn.backend import to_host
 from xpcnn.checkpoint import load_weights, save_weights
+from xpcnn.checkpoint._sealed import read, seal
 from xpcnn.errors import CheckpointError
 from xpcnn.interop import torch as interop
 from xpcnn.layers import Affine
-from xpcnn.sealed import read, seal
 
 
 @pytest.fixture

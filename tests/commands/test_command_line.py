@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 
-from xpcnn.command_line import Terminated, counted, image_bar, not_negative, positive, run, whole
+from xpcnn.commands.command_line import Terminated, counted, image_bar, not_negative, positive, run, whole
 from xpcnn.errors import DatasetError, LockedError
 
 

@@ -7,11 +7,13 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from xpcnn import backend, diagnosis, probe
+from xpcnn import backend
 from xpcnn.__main__ import main
 from xpcnn.backend import NAMES, Backend
-from xpcnn.diagnosis import WIDTH, Attempt
-from xpcnn.probe import FAILED, NOT_INSTALLED, NOT_REACHED, OK, Step
+from xpcnn.backend import _probe as probe
+from xpcnn.backend._probe import FAILED, NOT_INSTALLED, NOT_REACHED, OK, Step
+from xpcnn.commands import diagnosis
+from xpcnn.commands.diagnosis import WIDTH, Attempt
 
 WORKS = Attempt(Backend("numpy", np, np.ndarray, np.asarray, np.asarray, lambda: None, False))
 MISSING = Attempt(None, 'CuPy is not installed; run: pip install "xpcnn[cuda13]"   (xpcnn[rocm] for AMD)')
@@ -24,8 +26,8 @@ NO_GPU = [
 
 def nothing_chosen(monkeypatch):
     """No backend is open, and neither this context nor the process has chosen one."""
-    monkeypatch.setattr(backend, "_default", None)
-    monkeypatch.setattr(backend, "_opened", {})
+    monkeypatch.setattr(backend._current, "_default", None)
+    monkeypatch.setattr(backend._registry, "_opened", {})
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +36,9 @@ def restored(monkeypatch):
     nothing_chosen(monkeypatch)
     monkeypatch.setattr(probe, "steps", lambda: NO_GPU)
     monkeypatch.delenv("XPCNN_KERNELS", raising=False)
-    token = backend._chosen.set(None)
+    token = backend._current._chosen.set(None)
     yield
-    backend._chosen.reset(token)
+    backend._current._chosen.reset(token)
 
 
 def lines_of(text):
@@ -90,7 +92,7 @@ def test_a_cupy_that_works_has_a_line_a_step():
 
 def test_why_a_cupy_whose_steps_are_well_is_no_backend_is_said_in_full(monkeypatch):
     monkeypatch.setattr(probe, "steps", lambda: [Step("import", OK, "CuPy 14.2.0")])
-    monkeypatch.setattr(backend, "probe_cupy", lambda: "it is at lunch; run: coffee")
+    monkeypatch.setattr(backend._openers, "probe_cupy", lambda: "it is at lunch; run: coffee")
     text, _ = diagnosis.diagnose({})
     assert ["cupy", "no", "it", "is", "at", "lunch"] in lines_of(text)
     assert "see below" not in text
@@ -137,11 +139,11 @@ def test_no_line_is_wider_than_the_terminal(asked):
 
 def test_looking_leaves_the_active_backend_as_it_is():
     diagnosis.diagnose({})
-    assert backend._chosen.get() is backend._default is None
+    assert backend._current._chosen.get() is backend._current._default is None
 
 
 def test_in_a_process_of_its_own():
-    folder = os.path.dirname(os.path.dirname(diagnosis.__file__))
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(diagnosis.__file__)))
     environment = {**os.environ, "XPCNN_BACKEND": "opencl", "PYTHONPATH": folder}
     command = [sys.executable, "-m", "xpcnn"]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -153,7 +155,10 @@ def test_a_reader_that_goes_away_is_no_traceback():
     """As `| head` does: the pipe is closed before all is written."""
     read, write = os.pipe()
     os.close(read)
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(diagnosis.__file__))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.dirname(diagnosis.__file__))),
+    }
     command = [sys.executable, "-m", "xpcnn"]
     ran = subprocess.run(
         command, env=environment, stdout=write, stderr=subprocess.PIPE, text=True, check=False

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from xpcnn.commands.tables import aligned, class_table, confusion_table
 from xpcnn.data import class_names
 from xpcnn.data.datasets import LOADERS
-from xpcnn.tables import aligned, class_table, confusion_table
 
 
 def test_columns_line_up():

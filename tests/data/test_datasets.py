@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpcnn import caches
+from xpcnn._disk import caches
 from xpcnn.data import (
     Dataset,
     Split,

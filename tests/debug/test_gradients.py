@@ -5,7 +5,7 @@ import pytest
 from strategies import distinct, normal, upload
 
 from xpcnn.backend import to_device, to_host
-from xpcnn.gradients import gradient_check, numerical_gradient
+from xpcnn.debug.gradients import gradient_check, numerical_gradient
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, ReLU, Sequential, Sigmoid
 
 X = normal(0, (3, 4))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from xpcnn.backend import to_device
+from xpcnn.debug.tracing import traced
 from xpcnn.layers import Affine, ReLU, Residual, Sequential
-from xpcnn.tracing import traced
 
 
 @pytest.fixture

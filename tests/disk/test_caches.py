@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from xpcnn import caches
-from xpcnn.caches import Unsafe, private_folder, say, user_folder
+from xpcnn._disk import caches
+from xpcnn._disk.caches import Unsafe, private_folder, say, user_folder
 from xpcnn.data import cache_folder
 from xpcnn.errors import DatasetError
 

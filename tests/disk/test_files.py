@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from xpcnn.files import naming, replacing
+from xpcnn._disk.files import naming, replacing
 
 
 def names(folder):
@@ -49,7 +49,7 @@ def test_killed_in_mid_write_the_old_file_stays(tmp_path):
     target = tmp_path / "weights"
     target.write_bytes(b"old")
     program = (
-        "import os, sys; from xpcnn.files import replacing\n"
+        "import os, sys; from xpcnn._disk.files import replacing\n"
         "with replacing(sys.argv[1]) as file:\n"
         "    file.write(b'half'); file.flush(); os._exit(9)\n"
     )
@@ -127,7 +127,7 @@ def test_a_file_without_room_is_named_and_the_old_one_stays(tmp_path):
     target = tmp_path / "weights"
     target.write_bytes(b"old")
     program = (
-        "import resource, sys; from xpcnn.files import replacing\n"
+        "import resource, sys; from xpcnn._disk.files import replacing\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
         "    with replacing(sys.argv[1]) as file:\n"
@@ -146,7 +146,9 @@ def test_a_file_without_room_is_named_and_the_old_one_stays(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="a name for standard output")
 def test_standard_output_is_written_to_when_it_is_a_pipe(tmp_path):
-    program = "from xpcnn.files import replacing\nwith replacing('/dev/stdout') as file: file.write(b'new')"
+    program = (
+        "from xpcnn._disk.files import replacing\nwith replacing('/dev/stdout') as file: file.write(b'new')"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, cwd=tmp_path,
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),

@@ -16,7 +16,8 @@ from fuzzing.case import Case
 from xpcnn import kernels
 from xpcnn.backend import use_backend
 from xpcnn.kernels import cuda
-from xpcnn.kernels.numpy import memory, threads
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu import workspace as memory
 from xpcnn.simulated.cuda import every_schedule
 
 ROUNDINGS = 8

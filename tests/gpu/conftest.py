@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from xpcnn import simulated
-from xpcnn.backend import active_backend, probe_cupy, use_backend
+from xpcnn.backend import active_backend, use_backend
+from xpcnn.backend._probe import probe_cupy
 from xpcnn.kernels.cuda.launch import Device
 from xpcnn.kernels.cuda.source import signatures
 from xpcnn.simulated.judge import why_no_judge

@@ -6,7 +6,7 @@ from gpu.conftest import counting
 
 from xpcnn import models
 from xpcnn.backend import to_device, to_host, use_backend
-from xpcnn.compare import running
+from xpcnn.debug.compare import running
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam
 from xpcnn.simulated.judge import why_no_judge

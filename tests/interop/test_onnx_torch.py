@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from onnx_graphs import assert_close, by_onnxruntime, images_for
 
+from xpcnn.debug.gradients import gradient_check
 from xpcnn.errors import CheckpointError
-from xpcnn.gradients import gradient_check
 from xpcnn.interop import onnx as interop
 from xpcnn.layers import (
     GELU,

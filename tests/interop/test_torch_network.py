@@ -9,8 +9,8 @@ from xpcnn import models
 from xpcnn.backend import to_device, to_host
 from xpcnn.errors import CheckpointError, ExtraError, ShapeError
 from xpcnn.interop import torch as interop
-from xpcnn.interop.torch_modules import require_torch
-from xpcnn.interop.torch_network import network
+from xpcnn.interop.torch import network
+from xpcnn.interop.torch._modules import require_torch
 from xpcnn.layers import (
     GELU,
     Affine,

@@ -14,7 +14,7 @@ from xpcnn import kernels, ops
 from xpcnn.backend import accelerated, active_backend, to_host, use_backend
 from xpcnn.errors import BackendError
 from xpcnn.geometry import Window
-from xpcnn.precision import computing
+from xpcnn.kernels.precision import computing
 
 # ---------------------------------------------------------------- an example of every op
 
@@ -240,7 +240,7 @@ ON_NUMPY = pytest.mark.parametrize("choice", ["pure", pytest.param("tuned", mark
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_every_substitute_on_numpy_is_its_op_with_numba_and_without(choice, dtype, layout):
     substitutes = kernels.load("numpy", choice)
-    package = "xpcnn.kernels.numba" if choice == "tuned" else "xpcnn.kernels.numpy"
+    package = "xpcnn.kernels.cpu.compiled" if choice == "tuned" else "xpcnn.kernels.cpu.plain"
     assert substitutes["conv"].__module__ == f"{package}.conv"
     walk(substitutes, dtype, layout)
 
@@ -251,8 +251,8 @@ def test_every_substitute_on_numpy_is_its_op_with_numba_and_without(choice, dtyp
 def test_numpys_blocks_may_be_of_any_size_on_any_thread(monkeypatch, workspace, layout, choice):
     """The examples are small: by itself a block would always hold all of one, and one thread do it."""
     monkeypatch.setenv("XPCNN_WORKSPACE", str(workspace))
-    monkeypatch.setattr("xpcnn.kernels.numpy.threads.WORTHWHILE", 0)
-    monkeypatch.setattr("xpcnn.kernels.numpy.threads.count", lambda: 3)
+    monkeypatch.setattr("xpcnn.kernels.cpu.threads.WORTHWHILE", 0)
+    monkeypatch.setattr("xpcnn.kernels.cpu.threads.count", lambda: 3)
     walk(kernels.load("numpy", choice), "float64", layout)
 
 
@@ -273,7 +273,7 @@ def test_a_gradient_of_another_shape_is_refused_as_the_textbook_does(choice):
 
 
 def test_threads_heed_the_callers_errstate(monkeypatch):
-    from xpcnn.kernels.numpy import threads
+    from xpcnn.kernels.cpu import threads
 
     monkeypatch.setattr(threads, "WORTHWHILE", 0)
     monkeypatch.setattr(threads, "count", lambda: 2)
@@ -285,7 +285,7 @@ def test_threads_heed_the_callers_errstate(monkeypatch):
 
 
 def test_what_a_thread_raises_is_raised_and_the_threads_go_on(monkeypatch):
-    from xpcnn.kernels.numpy import threads
+    from xpcnn.kernels.cpu import threads
 
     monkeypatch.setattr(threads, "count", lambda: 3)
     done = []
@@ -303,7 +303,7 @@ def test_what_a_thread_raises_is_raised_and_the_threads_go_on(monkeypatch):
 
 
 def test_a_share_within_a_share_and_another_thread_s_do_not_wait(monkeypatch):
-    from xpcnn.kernels.numpy import threads
+    from xpcnn.kernels.cpu import threads
 
     monkeypatch.setattr(threads, "count", lambda: 2)
     done = []

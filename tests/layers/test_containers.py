@@ -5,6 +5,7 @@ import pytest
 from strategies import assert_close, normal, upload
 
 from xpcnn.backend import to_host, use_backend
+from xpcnn.debug.tracing import traced
 from xpcnn.errors import BackwardError, DtypeError, ShapeError
 from xpcnn.layers import (
     Affine,
@@ -23,7 +24,6 @@ from xpcnn.layers import (
     Tanh,
 )
 from xpcnn.ops import fused as fused_ops
-from xpcnn.tracing import traced
 
 
 class Scale(Layer):

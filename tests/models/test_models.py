@@ -4,8 +4,8 @@ from threadpoolctl import threadpool_limits
 
 from xpcnn import models
 from xpcnn.backend import to_device, to_host
+from xpcnn.debug.gradients import gradient_check
 from xpcnn.errors import DtypeError, ShapeError
-from xpcnn.gradients import gradient_check
 from xpcnn.layers import Dropout, Layer
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam

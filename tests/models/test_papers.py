@@ -7,8 +7,8 @@ import pytest
 
 from xpcnn import models
 from xpcnn.backend import to_device, to_host
+from xpcnn.debug.gradients import gradient_check
 from xpcnn.errors import ShapeError
-from xpcnn.gradients import gradient_check
 from xpcnn.initializers import zeros
 from xpcnn.layers import Dropout, LocalResponseNorm, PadChannels, Parallel, ReLU, Residual, Sequential, Tanh
 from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy

@@ -7,7 +7,7 @@ import sys
 import pytest
 from scripts.conftest import SCRIPTS
 
-from xpcnn.backend import probe_cupy
+from xpcnn.backend._probe import probe_cupy
 from xpcnn.simulated.cuda import why_not
 from xpcnn.simulated.judge import why_no_judge
 

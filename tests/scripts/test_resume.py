@@ -13,8 +13,8 @@ import pytest
 
 from xpcnn import models
 from xpcnn.checkpoint import load_weights, read_config
+from xpcnn.checkpoint._sealed import unseal
 from xpcnn.errors import CheckpointError
-from xpcnn.sealed import unseal
 
 # augmentation, an optimizer with state and a schedule; steps of a few milliseconds
 RUN = ("--model", "lenet5", "--augment", "--limit", 60, "--batch-size", 10, "--epochs", 6, "--output", "run")

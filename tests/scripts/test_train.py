@@ -10,10 +10,10 @@ import time
 import pytest
 
 from xpcnn import models
-from xpcnn.backend import probe_cupy
+from xpcnn.backend._probe import probe_cupy
 from xpcnn.checkpoint import load_weights, read_weights
+from xpcnn.checkpoint.runs import Record
 from xpcnn.errors import DivergenceError
-from xpcnn.record import Record
 
 KEYS = {"model", "backend", "epochs", "train_loss", "test_accuracy", "seconds", "images_per_second"}
 
@@ -394,7 +394,7 @@ def test_an_interrupted_run_that_diverged_keeps_the_weights_that_are_there(
         raise DivergenceError("the loss is no longer finite")
 
     monkeypatch.setattr(script, "evaluate", evaluate)
-    monkeypatch.setattr("xpcnn.record.save_checkpoint", diverged)
+    monkeypatch.setattr("xpcnn.checkpoint.runs.save_checkpoint", diverged)
     with pytest.raises(DivergenceError):
         script.main()
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before[0]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from xpcnn.backend import synchronize, use_backend, xp
-from xpcnn.compare import running
+from xpcnn.debug.compare import running
 from xpcnn.simulated import capturing
 from xpcnn.simulated.judge import why_no_judge
 

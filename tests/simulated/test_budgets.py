@@ -13,11 +13,11 @@ import pytest
 
 from xpcnn import models, ops
 from xpcnn.backend import to_device, to_host, xp
-from xpcnn.compare import running
+from xpcnn.debug.compare import running
 from xpcnn.errors import KernelError
 from xpcnn.geometry import Window
 from xpcnn.kernels.cuda import conv as cuda_conv
-from xpcnn.kernels.cuda import windows
+from xpcnn.kernels.cuda import geometry
 from xpcnn.kernels.cuda.source import signatures
 from xpcnn.layers import Affine
 from xpcnn.losses import SoftmaxCrossEntropy
@@ -234,6 +234,6 @@ def test_a_kernel_given_too_little_memory_is_refused(tuned):
         pytest.skip(tuned.remark)
     device = tuned.kernels["im2col"].args[0]
     x, cols = to_device(np.zeros(36, np.float32)), to_device(np.zeros(9 * 16 - 1, np.float32))
-    lengths = windows.lengths((1, 1, 6, 6), Window(3))
+    lengths = geometry.lengths((1, 1, 6, 6), Window(3))
     with pytest.raises(KernelError, match=r"im2col: argument 'cols': expected .* = 144 elements, got 143"):
         device.launch("im2col", 144, x=x, cols=cols, fill=0, **lengths)

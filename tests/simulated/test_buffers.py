@@ -67,14 +67,14 @@ X, WINDOW = np.random.default_rng(0).random((2, 3, 6, 6), np.float32), Window(3)
 def test_a_columns_buffer_kept_for_each_shape_is_found(tuned):
     if not tuned.kernels:
         pytest.skip(tuned.remark)
-    from xpcnn.kernels.cuda import windows
+    from xpcnn.kernels.cuda import im2col
 
     kept, device = {}, tuned.kernels["im2col"].args[0]
-    fault = planted(windows.im2col, "device.xp.empty(", "empty(device, ")
+    fault = planted(im2col, "device.xp.empty(", "empty(device, ")
     fault.__globals__["empty"] = lambda device, shape, dtype: (
         kept[shape] if shape in kept else kept.setdefault(shape, device.xp.empty(shape, dtype))
     )
-    assert_results_are_the_callers("im2col", lambda *given: windows.im2col(device, *given), (X, WINDOW))
+    assert_results_are_the_callers("im2col", lambda *given: im2col(device, *given), (X, WINDOW))
     with pytest.raises(AssertionError, match="a later call wrote to its result"):
         assert_results_are_the_callers("im2col", lambda *given: fault(device, *given), (X, WINDOW))
 

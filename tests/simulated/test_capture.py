@@ -9,14 +9,14 @@ from simulated.conftest import planted, recording
 from xpcnn import models, optimizers, schedules
 from xpcnn.backend import synchronize, to_device, to_host, use_backend, xp
 from xpcnn.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
-from xpcnn.compare import running
+from xpcnn.debug.compare import running
 from xpcnn.layers import Affine, BatchNorm, Dropout, Sequential
 from xpcnn.layers.base import Buffer, Layer
 from xpcnn.losses import L1, BinaryCrossEntropy, Huber, MeanSquaredError, SoftmaxCrossEntropy
 from xpcnn.optimizers import SGD, Adam, AdamW
-from xpcnn.position import Position
 from xpcnn.simulated import capturing
 from xpcnn.simulated.events import CaptureError
+from xpcnn.training.state import Position
 
 SMALL = ("simple", "deep", "lenet5", "resnet20")
 
@@ -111,7 +111,7 @@ def test_the_step_count_of_adam_is_the_only_number_of_an_optimizer_that_changes(
         assert changed == []
         return
     assert changed
-    assert all("ops/update.py" in item.site or "cuda/update.py" in item.site for item in changed)
+    assert all("ops/update.py" in item.site or "cuda/adam.py" in item.site for item in changed)
     assert all(
         "in the step before and" in item.why and "in an array on the device" in item.why for item in changed
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xpcnn.backend import to_host, xp
-from xpcnn.diagnosis import gpu_rows
+from xpcnn.commands.diagnosis import gpu_rows
 from xpcnn.simulated import ledger
 from xpcnn.simulated.randomness import DRAWS
 

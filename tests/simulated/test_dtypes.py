@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from xpcnn.backend import Array, to_device, xp
+from xpcnn.debug.tracing import traced
 from xpcnn.errors import DtypeError
 from xpcnn.layers import Affine, Layer, ReLU, Residual, Sequential
 from xpcnn.simulated import dtype_ledger
 from xpcnn.simulated.dtypes import PolicyError
-from xpcnn.tracing import traced
 
 
 class Promoting(Layer):

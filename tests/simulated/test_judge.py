@@ -18,7 +18,7 @@ def reopened(monkeypatch):
     """Backends and judge are forgotten, before and after."""
 
     def forget():
-        backend._opened.clear()
+        backend._registry._opened.clear()
         judge.cupy.cache_clear()
 
     forget()
@@ -96,7 +96,7 @@ def test_without_a_compiler_the_reference_runs_and_says_so_once(reopened, capsys
     assert opened.kernels == {}
     assert opened.remark == "it runs the reference ops: there is no C++ compiler; install g++"
     assert capsys.readouterr().err == f"xpcnn: backend simulated: {opened.remark}\n"
-    from xpcnn.diagnosis import Attempt, backend_rows
+    from xpcnn.commands.diagnosis import Attempt, backend_rows
 
     assert backend_rows({"simulated": Attempt(opened)}, Attempt(opened)) == [
         ("simulated", "yes", f"active\n{opened.remark}")
@@ -104,7 +104,7 @@ def test_without_a_compiler_the_reference_runs_and_says_so_once(reopened, capsys
 
 
 def test_simulated_and_cuda13_bring_the_same_wheel():
-    """Two CuPys at once do not work: see xpcnn.diagnosis.version_rows."""
+    """Two CuPys at once do not work: see xpcnn.commands.diagnosis.version_rows."""
     extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]

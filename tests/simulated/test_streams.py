@@ -291,10 +291,10 @@ def active(request):
 
 def test_a_download_planted_without_its_wait_is_found(active, dataset, monkeypatch):
     sound = train(dataset)
-    monkeypatch.setattr(training, "to_host", lambda array: active.module.asnumpy(array, blocking=False))
+    monkeypatch.setattr(training.loop, "to_host", lambda array: active.module.asnumpy(array, blocking=False))
     with pytest.raises(DivergenceError):
         train(dataset)
-    monkeypatch.setattr(training, "_check_finite", lambda *args: None)
+    monkeypatch.setattr(training.loop, "_check_finite", lambda *args: None)
     loss, predicted = train(dataset)
     assert np.isnan(loss)
     assert not np.allclose(predicted, sound[1])
@@ -308,7 +308,7 @@ def test_an_upload_planted_into_a_side_stream_is_found(active, dataset, monkeypa
             return active.module.asarray(array)
 
     model = models.simple(10, 0, input_shape=(1, 8, 8))
-    monkeypatch.setattr(training, "to_device", upload)
+    monkeypatch.setattr(training.loop, "to_device", upload)
     with pytest.raises(RaceError, match=r"asarray at .* writes in stream"):
         list(training.train(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.01), dataset, epochs=1,
                             batch_size=4, rng=0))  # fmt: skip
@@ -323,7 +323,7 @@ def test_an_upload_in_a_side_stream_is_right_with_an_event(active, dataset, monk
         active.module.cuda.get_current_stream().wait_event(side.record())
         return made
 
-    monkeypatch.setattr(training, "to_device", upload)
+    monkeypatch.setattr(training.loop, "to_device", upload)
     loss, predicted = train(dataset)
     assert loss == sound[0]
     np.testing.assert_array_equal(predicted, sound[1])
@@ -368,14 +368,14 @@ def test_two_models_train_at_once_in_two_streams(active):
 def test_one_columns_buffer_for_two_streams_is_found(tuned, monkeypatch):
     if not tuned.kernels:
         pytest.skip(tuned.remark)
-    from xpcnn.kernels.cuda import conv, windows
+    from xpcnn.kernels.cuda import conv, im2col
 
     kept = {}
 
     def empty(device, shape, dtype):
         return kept.setdefault((shape, dtype), device.xp.empty(shape, dtype))
 
-    fault = planted(windows.im2col, "device.xp.empty(", "empty(device, ")
+    fault = planted(im2col, "device.xp.empty(", "empty(device, ")
     fault.__globals__["empty"] = empty
     monkeypatch.setitem(conv.__globals__, "im2col", fault)
     with pytest.raises(RaceError, match="im2col"):

@@ -12,13 +12,13 @@ from strategies import upload
 
 from xpcnn import models, ops, optimizers, training
 from xpcnn.backend import to_device
-from xpcnn.compare import running
+from xpcnn.debug.compare import running
+from xpcnn.debug.tracing import traced
 from xpcnn.errors import BackendError
 from xpcnn.layers import Buffer, Parameter
 from xpcnn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam, Momentum
 from xpcnn.simulated import dtype_ledger, ledger
-from xpcnn.tracing import traced
 
 SMALL = ("simple", "deep", "lenet5")
 BATCHES, SIZE = 3, 4
@@ -61,7 +61,7 @@ def assert_within_budget(train, dataset, name="simple"):
 @pytest.mark.parametrize("name", SMALL)
 def test_an_epoch_uploads_its_batches_and_downloads_once(device, dataset, name):
     counts = assert_within_budget(training.train, dataset, name)
-    assert {site.partition(":")[0] for _, site in counts.calls("upload")} == {"training.py"}
+    assert {site.partition(":")[0] for _, site in counts.calls("upload")} == {"loop.py"}
 
 
 @pytest.mark.parametrize("name", SMALL)

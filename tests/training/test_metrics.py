@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xpcnn.errors import ShapeError
-from xpcnn.metrics import accuracy, confusion_matrix, per_class
+from xpcnn.training.metrics import accuracy, confusion_matrix, per_class
 
 
 @pytest.fixture

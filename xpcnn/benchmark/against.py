@@ -22,7 +22,7 @@ from xpcnn.benchmark.phases import PHASES
 from xpcnn.benchmark.processes import Worker
 from xpcnn.benchmark.timing import spread
 from xpcnn.benchmark.workload import Workload
-from xpcnn.tables import aligned
+from xpcnn.commands.tables import aligned
 
 CONTIGUOUS, CHANNELS_LAST = "PyTorch, contiguous", "PyTorch, channels last"
 PROGRAMS: dict[str, Json] = {

@@ -21,8 +21,8 @@ from xpcnn.benchmark.phases import PHASES
 from xpcnn.benchmark.processes import Worker
 from xpcnn.benchmark.timing import spread
 from xpcnn.benchmark.workload import Workload
+from xpcnn.commands.tables import aligned
 from xpcnn.errors import BenchmarkError
-from xpcnn.tables import aligned
 
 SIDES = ("reference", "tuned")
 CHECKED = 3

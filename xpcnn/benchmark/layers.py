@@ -7,8 +7,8 @@ import numpy as np
 
 from xpcnn.benchmark.phases import Clock, OwnTraining
 from xpcnn.benchmark.timing import Timing, timing
-from xpcnn.tables import aligned
-from xpcnn.tracing import traced
+from xpcnn.commands.tables import aligned
+from xpcnn.debug.tracing import traced
 
 WIDTH = 100
 """Columns of the terminal that the table is laid out for."""

@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from xpcnn.backend import active_backend
-from xpcnn.diagnosis import blas_rows, gpu_rows, host_row
+from xpcnn.commands.diagnosis import blas_rows, gpu_rows, host_row
 
 
 def machine() -> dict[str, str]:

@@ -13,7 +13,7 @@ from xpcnn.benchmark.noise import BOUND, quietest
 from xpcnn.benchmark.processes import Worker
 from xpcnn.benchmark.timing import spread, timing_table, timings
 from xpcnn.benchmark.workload import Workload
-from xpcnn.diagnosis import table
+from xpcnn.commands.diagnosis import table
 
 Json = dict[str, Any]
 Environment = Mapping[str, str]

@@ -9,8 +9,8 @@ from xpcnn.benchmark.memory import Memory
 from xpcnn.benchmark.phases import Training
 from xpcnn.benchmark.workload import Workload
 from xpcnn.errors import BenchmarkError
-from xpcnn.interop.torch_modules import require_torch
-from xpcnn.interop.torch_network import network
+from xpcnn.interop.torch import network
+from xpcnn.interop.torch._modules import require_torch
 from xpcnn.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 
 

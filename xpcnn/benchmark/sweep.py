@@ -17,7 +17,7 @@ from xpcnn.benchmark.phases import PHASES
 from xpcnn.benchmark.processes import Worker
 from xpcnn.benchmark.timing import spread, timings
 from xpcnn.benchmark.workload import Workload
-from xpcnn.tables import aligned
+from xpcnn.commands.tables import aligned
 
 Kind: TypeAlias = Literal["batch", "width", "threads"]
 KINDS: tuple[Kind, ...] = ("batch", "width", "threads")

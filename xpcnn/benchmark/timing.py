@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpcnn.benchmark.phases import PHASES
-from xpcnn.tables import aligned
+from xpcnn.commands.tables import aligned
 
 
 class Timing(NamedTuple):

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xpcnn._disk.files import keep_former, naming, read_bounded, remove_unfinished, replacing
 from xpcnn.checkpoint import save_checkpoint, save_weights
+from xpcnn.checkpoint._lock import locked
 from xpcnn.errors import CheckpointError, LockedError
-from xpcnn.files import keep_former, naming, read_bounded, remove_unfinished, replacing
 from xpcnn.layers import Layer
-from xpcnn.lock import locked
 from xpcnn.optimizers import Optimizer
-from xpcnn.position import Position
+from xpcnn.training.state import Position
 
 CHECKPOINT = "checkpoint.safetensors"
 

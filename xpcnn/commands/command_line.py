@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from xpcnn._disk.files import reason
 from xpcnn.backend import NAMES, is_backend
 from xpcnn.errors import XpcnnError, XpcnnWarning
-from xpcnn.files import reason
 
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 """Exit codes; a shell reports 130 for a program that Ctrl-C ended, 143 for SIGTERM's. argparse's own is 2."""

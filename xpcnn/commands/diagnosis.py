@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-from xpcnn import __version__, kernels, probe
+from xpcnn import __version__, kernels
 from xpcnn.backend import NAMES, Backend, use_backend
+from xpcnn.backend import _probe as probe
 from xpcnn.errors import BackendError
 
 Row: TypeAlias = tuple[str, ...]

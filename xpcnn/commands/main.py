@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from xpcnn import models, optimizers
-from xpcnn.command_line import not_negative, run, whole
-from xpcnn.compare import compare, report
-from xpcnn.diagnosis import diagnose
+from xpcnn.commands.command_line import not_negative, whole
+from xpcnn.commands.diagnosis import diagnose
+from xpcnn.debug.compare import compare, report
 from xpcnn.errors import XpcnnError
 from xpcnn.kernels import CHOICES
 
@@ -74,7 +74,3 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of weights and dropout (default: %(default)s)")
     add("--kernels", choices=CHOICES, help="of both backends (default: $XPCNN_KERNELS, or tuned)")
     return diagnosis
-
-
-if __name__ == "__main__":
-    run(lambda: main(sys.argv[1:]))

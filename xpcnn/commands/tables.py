@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xpcnn.metrics import per_class
+from xpcnn.training.metrics import per_class
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

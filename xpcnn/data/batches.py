@@ -7,8 +7,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcnn.checks import is_whole
 from xpcnn.errors import DatasetError, DtypeError
+from xpcnn.errors.checks import is_whole
 
 Transformation = Callable[[NDArray[Any], np.random.Generator | None], NDArray[Any]]
 

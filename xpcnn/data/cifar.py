@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xpcnn._disk.files import read_bounded, reason
 from xpcnn.errors import DatasetError
-from xpcnn.files import read_bounded, reason
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcnn.caches import say, user_folder
+from xpcnn._disk.caches import say, user_folder
 from xpcnn.data import cifar
 from xpcnn.data.batches import check_labels
 from xpcnn.data.download import Source, check_published, download

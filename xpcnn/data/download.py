@@ -16,10 +16,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from xpcnn._disk.files import reason
 from xpcnn.data.deadline import Deadline
 from xpcnn.data.part import Part
 from xpcnn.errors import DatasetError
-from xpcnn.files import reason
 
 CHUNK = 1 << 16  # bytes
 ATTEMPTS = 3  # a mirror

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xpcnn._disk.files import read_bounded, reason
 from xpcnn.errors import DatasetError
-from xpcnn.files import read_bounded, reason
 
 # the third byte of the file -> the type of its values
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from xpcnn.files import move_into_place
+from xpcnn._disk.files import move_into_place
 
 fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
 """Not on Windows, where a file that is open cannot be renamed."""

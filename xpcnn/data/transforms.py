@@ -12,9 +12,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from xpcnn.checks import function, is_number, whole
 from xpcnn.data.batches import Transformation
 from xpcnn.errors import DatasetError, DtypeError, ShapeError
+from xpcnn.errors.checks import function, is_number, whole
 
 Rng = np.random.Generator | None
 

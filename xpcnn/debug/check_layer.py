@@ -12,8 +12,8 @@ import numpy as np
 
 from xpcnn.backend import to_device, to_host, use_backend, xp
 from xpcnn.checkpoint import load_weights, save_weights
+from xpcnn.debug.gradients import gradient_check
 from xpcnn.errors import BackendError, BackwardError, ContractError, ShapeError
-from xpcnn.gradients import gradient_check
 from xpcnn.layers import Layer, no_grad, one_pass
 
 N = 3

@@ -12,11 +12,11 @@ import numpy as np
 
 from xpcnn import data, models, optimizers
 from xpcnn.backend import Backend, to_device, to_host, use_backend
+from xpcnn.debug.tracing import traced
 from xpcnn.errors import BackendError
 from xpcnn.kernels import CHOICES
 from xpcnn.layers import Layer, Parameter
 from xpcnn.losses import SoftmaxCrossEntropy
-from xpcnn.tracing import traced
 
 
 class Quantity(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from xpcnn.backend import Array, to_device, to_host
-from xpcnn.checks import function, number, whole
 from xpcnn.errors import DtypeError, HyperparameterError
+from xpcnn.errors.checks import function, number, whole
 from xpcnn.layers import Layer
 from xpcnn.random import Seed, default_rng
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from xpcnn.caches import say
+from xpcnn._disk.caches import say
 from xpcnn.errors import BackendError
 from xpcnn.kernels.fused import fused
 
@@ -80,7 +80,7 @@ def _compiled() -> tuple[dict[str, Callable[..., Any]], str]:
     if importlib.util.find_spec("numba") is None:
         return {}, ""
     try:
-        module = importlib.import_module(f"{__name__}.numba")
+        module = importlib.import_module(f"{__name__}.cpu.compiled")
         module.probe()
     except BackendError:  # a setting that NumPy's kernels cannot do with either
         raise
@@ -90,5 +90,5 @@ def _compiled() -> tuple[dict[str, Callable[..., Any]], str]:
         why = f"numba is installed but does not compile ({type(error).__name__}: {sentence:.100})"
         say(f"NumPy's kernels run: {why}")
         return {}, why
-    kept = importlib.import_module(f"{__name__}.numba.kept").remark()
+    kept = importlib.import_module(f"{__name__}.cpu.compiled.kept").remark()
     return module.SUBSTITUTES, "; ".join(filter(None, (module.REMARK, kept)))

@@ -4,8 +4,8 @@ import math
 
 from xpcnn import ops
 from xpcnn.backend import Array
-from xpcnn.checks import flag, whole
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import flag, whole
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers.base import Layer, check_dtype
 from xpcnn.layers.parameter import Parameter

@@ -6,8 +6,8 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array
-from xpcnn.checks import whole
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import whole
 from xpcnn.layers.base import Layer, check_dtype
 from xpcnn.layers.parameter import Parameter
 from xpcnn.layers.shapes import Shape

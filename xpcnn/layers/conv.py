@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from xpcnn import ops
 from xpcnn.backend import Array
-from xpcnn.checks import flag, whole
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import flag, whole
 from xpcnn.geometry import Pair, Rounding, Window
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers.base import Layer, check_dtype

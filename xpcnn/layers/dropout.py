@@ -7,8 +7,8 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
-from xpcnn.checks import is_number
 from xpcnn.errors import CheckpointError, HyperparameterError
+from xpcnn.errors.checks import is_number
 from xpcnn.layers.base import Layer
 from xpcnn.layers.parameter import Buffer
 from xpcnn.layers.shapes import same_shape

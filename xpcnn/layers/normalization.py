@@ -6,8 +6,8 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array
-from xpcnn.checks import number, whole
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import number, whole
 from xpcnn.layers.base import Layer, check_dtype
 from xpcnn.layers.parameter import Buffer, Parameter
 from xpcnn.layers.shapes import Shape, same_shape

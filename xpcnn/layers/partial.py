@@ -8,8 +8,8 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
-from xpcnn.checks import whole
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import whole
 from xpcnn.geometry import Pair, Window
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers.base import Layer, check_dtype

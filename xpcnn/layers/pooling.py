@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from xpcnn import ops
 from xpcnn.backend import Array
-from xpcnn.checks import flag
 from xpcnn.errors import DtypeError, ShapeError
+from xpcnn.errors.checks import flag
 from xpcnn.geometry import Pair, Rounding, Window
 from xpcnn.layers.base import Layer
 from xpcnn.layers.shapes import Shape

@@ -6,8 +6,8 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array
-from xpcnn.checks import whole
 from xpcnn.errors import DtypeError, ShapeError
+from xpcnn.errors.checks import whole
 from xpcnn.layers.base import Layer
 from xpcnn.layers.parameter import Buffer
 from xpcnn.layers.shapes import Shape

@@ -2,8 +2,8 @@
 
 from xpcnn import ops
 from xpcnn.backend import Array
-from xpcnn.checks import whole
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import whole
 from xpcnn.layers.base import Layer
 from xpcnn.layers.shapes import same_shape
 

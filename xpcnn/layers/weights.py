@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from xpcnn.checks import function
 from xpcnn.errors import DtypeError, HyperparameterError, ShapeError
+from xpcnn.errors.checks import function
 from xpcnn.initializers import Initializer
 from xpcnn.random import Seed
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpcnn.backend import Array
-from xpcnn.checks import number
+from xpcnn.errors.checks import number
 from xpcnn.losses.base import Loss
 from xpcnn.losses.softmax_cross_entropy import SoftmaxCrossEntropy
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
-from xpcnn.checks import number
 from xpcnn.errors import DatasetError
+from xpcnn.errors.checks import number
 from xpcnn.losses.base import MEAN
 from xpcnn.losses.elementwise import Elementwise
 

@@ -1,7 +1,7 @@
 """Squares near zero, and absolute distances beyond: smooth at zero, and outliers do not dominate."""
 
 from xpcnn.backend import Array, xp
-from xpcnn.checks import number
+from xpcnn.errors.checks import number
 from xpcnn.losses.base import MEAN
 from xpcnn.losses.elementwise import Elementwise
 

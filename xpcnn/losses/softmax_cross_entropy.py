@@ -8,11 +8,11 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, active_backend, check_array, to_device, xp
-from xpcnn.checks import is_number, is_whole, number
 from xpcnn.data.batches import check_host_array, check_labels, weights_that_are_none
 from xpcnn.errors import DatasetError, DtypeError, HyperparameterError, ShapeError
+from xpcnn.errors.checks import is_number, is_whole, number
+from xpcnn.kernels.precision import computing
 from xpcnn.losses.base import MEAN, SUM, Loss, known_reduction, one_output
-from xpcnn.precision import computing
 
 
 class SoftmaxCrossEntropy(Loss):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Unpack
 
-from xpcnn.checks import flag
+from xpcnn.errors.checks import flag
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers import (
     Affine,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from xpcnn.checks import function
+from xpcnn.errors.checks import function
 from xpcnn.initializers import lecun_uniform
 from xpcnn.layers import (
     Affine,

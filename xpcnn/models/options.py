@@ -3,8 +3,8 @@
 import math
 from typing import TypedDict
 
-from xpcnn.checks import number, whole
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import number, whole
 from xpcnn.initializers import Initializer
 from xpcnn.layers import Layer
 

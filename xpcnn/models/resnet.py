@@ -3,8 +3,8 @@
 from functools import partial
 from typing import Unpack
 
-from xpcnn.checks import flag
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import flag
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers import (
     Affine,

@@ -2,8 +2,8 @@
 
 from typing import Unpack
 
-from xpcnn.checks import flag
 from xpcnn.errors import ShapeError
+from xpcnn.errors.checks import flag
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers import Affine, BatchNorm, Conv, Dropout, Flatten, Layer, Pooling, ReLU, Sequential
 from xpcnn.models.options import Options, check_options, flat_size, scaled

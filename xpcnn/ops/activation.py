@@ -1,7 +1,7 @@
 """Activations, elementwise; each backward is written in terms of the output y."""
 
 from xpcnn.backend import Array, accelerated, xp
-from xpcnn.precision import in_single
+from xpcnn.kernels.precision import in_single
 
 
 @accelerated

@@ -1,8 +1,8 @@
 """The affine (fully connected, dense) map: y = W x + b, on the last axis."""
 
 from xpcnn.backend import Array, accelerated
+from xpcnn.kernels.precision import in_single
 from xpcnn.ops.normalization import channel_sums
-from xpcnn.precision import in_single
 
 
 @accelerated

@@ -1,8 +1,8 @@
 """Whole channels: a factor and a bias for each, channels of zeros beside them, a choice among connections."""
 
 from xpcnn.backend import Array, accelerated, xp
+from xpcnn.kernels.precision import in_single
 from xpcnn.ops.normalization import channel_sums, per_channel
-from xpcnn.precision import in_single
 
 
 @accelerated

@@ -2,9 +2,9 @@
 
 from xpcnn.backend import Array, accelerated
 from xpcnn.geometry import Window
+from xpcnn.kernels.precision import in_single
 from xpcnn.ops.normalization import channel_sums
 from xpcnn.ops.windows import col2im, im2col
-from xpcnn.precision import in_single
 
 
 @accelerated

@@ -1,7 +1,7 @@
 """Normalisation: over the batch, channel by channel; and over neighbouring channels, pixel by pixel."""
 
 from xpcnn.backend import Array, accelerated, xp
-from xpcnn.precision import computing, in_single
+from xpcnn.kernels.precision import computing, in_single
 
 
 def per_channel(values: Array, ndim: int) -> Array:

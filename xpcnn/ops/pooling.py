@@ -2,8 +2,8 @@
 
 from xpcnn.backend import Array, accelerated, xp
 from xpcnn.geometry import Window
+from xpcnn.kernels.precision import in_single
 from xpcnn.ops.windows import crop, pad, padded_shape
-from xpcnn.precision import in_single
 
 
 @accelerated

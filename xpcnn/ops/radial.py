@@ -1,7 +1,7 @@
 """Distances to fixed points: what LeNet-5 reads its answer from."""
 
 from xpcnn.backend import Array, accelerated
-from xpcnn.precision import in_single
+from xpcnn.kernels.precision import in_single
 
 
 @accelerated

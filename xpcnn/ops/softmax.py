@@ -1,7 +1,7 @@
 """Softmax, and softmax fused with the cross-entropy: together they have the simplest gradient, p - t."""
 
 from xpcnn.backend import Array, accelerated, xp
-from xpcnn.precision import computing, in_single
+from xpcnn.kernels.precision import computing, in_single
 
 
 @accelerated

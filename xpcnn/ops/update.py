@@ -8,7 +8,7 @@ half an eps of 1e-8 is zero, and so is the square of a gradient of 1e-4.
 import math
 
 from xpcnn.backend import Array, accelerated, xp
-from xpcnn.precision import in_single
+from xpcnn.kernels.precision import in_single
 
 
 @accelerated

@@ -3,7 +3,7 @@
 from typing import Any
 
 from xpcnn.backend import Array, accelerated, xp
-from xpcnn.precision import computing
+from xpcnn.kernels.precision import computing
 
 
 @accelerated

@@ -6,7 +6,7 @@ every window that sees it, KH*KW times in all; col2im adds these copies together
 
 from xpcnn.backend import Array, accelerated, xp
 from xpcnn.geometry import Window
-from xpcnn.precision import in_single
+from xpcnn.kernels.precision import in_single
 
 
 def pad(x: Array, window: Window, fill: float = 0) -> Array:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
-PASSED_THROUGH = tuple(str(PACKAGE / path) for path in ("simulated", "backend.py", "kernels/cuda/launch.py"))
+PASSED_THROUGH = tuple(str(PACKAGE / path) for path in ("simulated", "backend", "kernels/cuda/launch.py"))
 """Not the cause of anything: the simulation, `to_device` and its like, and the launcher, which do as they are told."""
 
 

@@ -27,7 +27,7 @@ def dtype_ledger(
     Parameters
     ----------
     traced : function of (enter, leave)
-        What names the layers in the error: ``functools.partial(xpcnn.tracing.traced, model)``.
+        What names the layers in the error: ``functools.partial(xpcnn.debug.tracing.traced, model)``.
     allowed : names of dtypes
         Integers and booleans always are.
 

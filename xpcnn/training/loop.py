@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpcnn.backend import Array, active_backend, to_device, to_host
-from xpcnn.checks import function, number, whole
 from xpcnn.data.batches import (
     Arrays,
     Batches,
@@ -20,13 +19,14 @@ from xpcnn.data.batches import (
     parts,
 )
 from xpcnn.errors import DatasetError, DivergenceError, DtypeError, HyperparameterError, ShapeError
+from xpcnn.errors.checks import function, number, whole
 from xpcnn.layers import Layer, no_grad
 from xpcnn.losses.base import check_loss, check_targets, total, weight
-from xpcnn.metrics import accuracy
 from xpcnn.optimizers import Optimizer
-from xpcnn.position import Position
 from xpcnn.random import Seed
 from xpcnn.schedules import Schedule
+from xpcnn.training.metrics import accuracy
+from xpcnn.training.state import Position
 
 Dataset: TypeAlias = tuple[Arrays, Arrays]
 Metric: TypeAlias = Callable[[Any, Any], Any]

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpcnn.checks import whole
 from xpcnn.errors import DatasetError, ShapeError
+from xpcnn.errors.checks import whole
 
 
 def accuracy(

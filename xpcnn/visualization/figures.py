@@ -3,8 +3,8 @@
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from xpcnn._disk.files import keep_former, replacing
 from xpcnn.errors import ExtraError
-from xpcnn.files import keep_former, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,7 +23,7 @@ CLOSE = {"float32": 1e-5, "float64": 1e-12}
 def compiled():
     pytest.importorskip("numba")
     substitutes = kernels.load("numpy", "tuned")
-    assert substitutes["conv"].__module__ == "xpcnn.kernels.numba.conv", kernels.remark("numpy")
+    assert substitutes["conv"].__module__ == "xpcnn.kernels.cpu.compiled.conv", kernels.remark("numpy")
     return substitutes
 
 
@@ -195,10 +195,10 @@ llvmlite.binding.get_host_cpu_features = lambda: known
 import numpy as np
 from xpcnn import kernels, ops
 from xpcnn.geometry import Window
-from xpcnn.kernels.numba import tiles
+from xpcnn.kernels.cpu.compiled import tiles
 assert (tiles.REGISTER_BYTES, tiles.REGISTERS) == tuple(map(int, sys.argv[1:])), tiles.REGISTERS
 compiled = kernels.load("numpy", "tuned")
-assert compiled["conv"].__module__ == "xpcnn.kernels.numba.conv"
+assert compiled["conv"].__module__ == "xpcnn.kernels.cpu.compiled.conv"
 rng = np.random.default_rng(0)
 for C, O in ((3, 4), (7, 6), (3, 1), (1, 2)):
     x, weight, window = rng.standard_normal((9, C, 6, 7)), rng.standard_normal((O, C, 5, 5)), Window(5, padding=2)
@@ -245,7 +245,7 @@ import xpcnn
 backend = xpcnn.set_backend("numpy")
 print(backend.kernels["conv"].__module__, "umba" in backend.remark)
 """
-    assert run(program).split() == ["xpcnn.kernels.numpy.conv", "False"]
+    assert run(program).split() == ["xpcnn.kernels.cpu.plain.conv", "False"]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ backend = xpcnn.set_backend("numpy")
 print(backend.kernels["conv"].__module__, backend.remark, sep="; ")
 """
     said = run(program, said="xpcnn: NumPy's kernels run: numba is installed but does not compile (")
-    assert said.startswith("xpcnn.kernels.numpy.conv; ")
+    assert said.startswith("xpcnn.kernels.cpu.plain.conv; ")
     assert "numba is installed but does not compile" in said
     assert not broken or broken.split("'")[1] in said
 
@@ -278,7 +278,7 @@ def test_where_nothing_can_be_written_it_compiles_for_itself(tmp_path):
     shutil.copytree(
         Path(xpcnn.__file__).parent, tmp_path / "xpcnn", ignore=shutil.ignore_patterns("__pycache__", "mnist")
     )
-    (tmp_path / "xpcnn/kernels/numba/__pycache__").write_text("")
+    (tmp_path / "xpcnn/kernels/cpu/compiled/__pycache__").write_text("")
     (tmp_path / "home").write_text("")
     home = str(tmp_path / "home")
     program = "import xpcnn; print(xpcnn.__file__, xpcnn.set_backend('numpy').kernels['conv'].__module__)"
@@ -290,7 +290,7 @@ def test_where_nothing_can_be_written_it_compiles_for_itself(tmp_path):
         LOCALAPPDATA=home,
         PYTHONDONTWRITEBYTECODE="1",
     )
-    assert said.split() == [str(tmp_path / "xpcnn/__init__.py"), "xpcnn.kernels.numba.conv"]
+    assert said.split() == [str(tmp_path / "xpcnn/__init__.py"), "xpcnn.kernels.cpu.compiled.conv"]
 
 
 @needs_numba
@@ -303,13 +303,13 @@ def test_machine_code_is_kept_until_any_source_changes(tmp_path):
     program = """
 import xpcnn
 xpcnn.set_backend("numpy")
-from xpcnn.kernels.numba.correlation import correlate
+from xpcnn.kernels.cpu.compiled.correlation import correlate
 print(sum(correlate.stats.cache_hits.values()), sum(correlate.stats.cache_misses.values()))
 """
     cached = {"folder": tmp_path, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     assert run(program, **cached).split() == ["0", "1"]
     assert run(program, **cached).split() == ["1", "0"]
-    with (package / "kernels/numba/tiles.py").open("a") as file:
+    with (package / "kernels/cpu/compiled/tiles.py").open("a") as file:
         file.write("\n")
     assert run(program, **cached).split() == ["0", "1"]
 

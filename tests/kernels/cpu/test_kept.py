@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("numba")
 
-from xpcnn import caches, kernels
-from xpcnn.kernels.numba import kept
-from xpcnn.kernels.numba.compiler import compiled
+from xpcnn import kernels
+from xpcnn._disk import caches
+from xpcnn.kernels.cpu.compiled import kept
+from xpcnn.kernels.cpu.compiled.compiler import compiled
 
 
 @pytest.fixture

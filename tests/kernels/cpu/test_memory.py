@@ -8,8 +8,8 @@ import pytest
 from xpcnn import kernels, models
 from xpcnn.backend import use_backend
 from xpcnn.geometry import Window
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import as_images
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.layout import as_images
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import Momentum
 

@@ -18,7 +18,7 @@ import xpcnn
 from xpcnn import kernels, models
 from xpcnn.backend import to_host, use_backend
 from xpcnn.geometry import Window
-from xpcnn.kernels.numpy import shares, threads
+from xpcnn.kernels.cpu import shares, threads
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam, Momentum
 
@@ -219,10 +219,10 @@ def test_shares_cover_everything_once_whatever_is_asked():
 
 def test_nothing_that_a_test_replaces_is_imported_by_name():
     """A module that has a name of its own for `count` goes on with the old one: so a wrong gradient stayed green."""
-    for file in (*PACKAGE.glob("kernels/numpy/*.py"), *PACKAGE.glob("kernels/numba/*.py")):
+    for file in (*PACKAGE.glob("kernels/cpu/plain/*.py"), *PACKAGE.glob("kernels/cpu/compiled/*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom):
-                assert node.module not in ("xpcnn.kernels.numpy.threads", "xpcnn.kernels.numpy.shares"), (
+                assert node.module not in ("xpcnn.kernels.cpu.threads", "xpcnn.kernels.cpu.shares"), (
                     f"{file.name}, line {node.lineno}: import the module, and say {node.module.split('.')[-1]}.NAME"
                 )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cuda_examples import WHY_NOT, host_module
 
-from xpcnn.backend import probe_cupy
+from xpcnn.backend._probe import probe_cupy
 
 NO_GPU = probe_cupy()
 

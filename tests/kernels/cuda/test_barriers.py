@@ -13,7 +13,7 @@ from xpcnn.simulated.cuda import every_schedule
 BARRIER = re.compile(r"__syncthreads\(\);")
 
 USERS = {
-    "bias_relu.cu": {"conv_backward"},
+    "conv.cu": {"conv_backward"},
     "softmax_cross_entropy.cu": {"softmax_cross_entropy"},
     "batch_norm.cu": {"batch_statistics", "batch_norm_backward"},
 }

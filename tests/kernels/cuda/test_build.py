@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpcnn import caches
+from xpcnn._disk import caches
 from xpcnn.errors import KernelError
 from xpcnn.simulated.cuda import RawModule, build, why_not
 from xpcnn.simulated.cuda.translate import to_cpp

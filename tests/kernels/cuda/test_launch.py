@@ -136,7 +136,7 @@ def test_every_pointer_has_a_shape_and_every_kernel_its_bounds():
 
 
 def test_a_text_stands_alone_and_has_each_header_once():
-    text = source.text("bias_relu.cu")
+    text = source.text("conv.cu")
     assert '#include "' not in text
     assert text.count("block_sum(real value)") == 1
     assert text.count("first_element() {") == 1

@@ -112,10 +112,8 @@ def products():
         ("(n * O + o) * P + p", "bias_relu_backward"),
         ("values[o * L + l]", "channel_sum"),
     ):
-        yield Fault("bias_relu.cu", old, narrow(old, "onNOPpLl"), f"huge {kernel}", OVERFLOW)
-    yield Fault(
-        "bias_relu.cu", "size = N * O * P", "size = (int)N * (int)O * (int)P", "huge bias_relu", OVERFLOW
-    )
+        yield Fault("conv.cu", old, narrow(old, "onNOPpLl"), f"huge {kernel}", OVERFLOW)
+    yield Fault("conv.cu", "size = N * O * P", "size = (int)N * (int)O * (int)P", "huge bias_relu", OVERFLOW)
     sums = "(m / P * C + c) * P + m % P"
     yield Fault(
         "batch_norm.cu", f"x[{sums}]", f"x[{narrow(sums, 'mPCc')}]", "huge batch_statistics", OVERFLOW
@@ -154,7 +152,7 @@ def half_sums():
         ("max_pool.cu", "real sum = 0;", "max_pool_backward"),
         ("average_pool.cu", "real total, rest;", "average_pool"),
         ("average_pool.cu", "real sum", "average_pool_backward"),
-        ("bias_relu.cu", "real total, rest;", "channel_sum"),
+        ("conv.cu", "real total, rest;", "channel_sum"),
         ("batch_norm.cu", "real count, mean, squares;", "batch_statistics"),
         ("batch_norm.cu", "real total, rest;", "batch_norm_sums"),
         ("softmax_cross_entropy.cu", "real largest = -infinity(), sum = 0;", "sum_over_classes"),
@@ -163,7 +161,7 @@ def half_sums():
 
 
 REDUCED = {
-    "bias_relu.cu": "conv_backward",
+    "conv.cu": "conv_backward",
     "softmax_cross_entropy.cu": "softmax_cross_entropy",
     "batch_norm.cu": "batch_statistics",
 }
@@ -173,15 +171,15 @@ def warps_and_blocks():
     """What threads do together."""
     for file, op in REDUCED.items():
         yield Fault(file, "0xffffffffu", "0x0000ffffu", f"values {op}", "a mask without its own lane: ")
-    for file, partial in (("bias_relu.cu", "real partial[32]"), ("batch_norm.cu", "Moments partial[32]")):
+    for file, partial in (("conv.cu", "real partial[32]"), ("batch_norm.cu", "Moments partial[32]")):
         yield Fault(file, partial, partial.replace("32", "4"), f"values {REDUCED[file]}", OUTSIDE)
     pointer = "real* p = partial; p[warp + 28] = value;"  # no array whose length the compiler knows
-    yield Fault("bias_relu.cu", "partial[warp] = value;", f"{{ {pointer} }}", "values conv_backward", OUTSIDE)
-    yield Fault("bias_relu.cu", "real partial[32];", "real partial[32]; __shared__ double more[6140];",
+    yield Fault("conv.cu", "partial[warp] = value;", f"{{ {pointer} }}", "values conv_backward", OUTSIDE)
+    yield Fault("conv.cu", "real partial[32];", "real partial[32]; __shared__ double more[6140];",
                 "values conv_backward", "a block has 49152 at most")  # fmt: skip
     added = "sums[o] = sums[o] + sum;"
     yield Fault(
-        "bias_relu.cu",
+        "conv.cu",
         "if (threadIdx.x == 0) sums[o] = sum;",
         added,
         "values conv_backward",
@@ -303,7 +301,7 @@ def test_fast_math_shows_in_the_instructions():
         ("relu.cu", "value < 0 ? 0 : value", "value < 0 ? 0 : value * 1.1"),
         ("col2im.cu", "real sum = 0;", "double sum = 0;"),
         ("adam.cu", "step * m", "(double)step * m"),
-        ("bias_relu.cu", "real sum = block_sum", "double sum = 0.1 * block_sum"),
+        ("conv.cu", "real sum = block_sum", "double sum = 0.1 * block_sum"),
         ("batch_norm.cu", "1 / sqrt(", "1.0 / sqrt("),
         ("softmax_cross_entropy.cu", "exp((real)row[d]", "exp((double)row[d]"),
     ],

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xpcnn._disk.files import reason, replacing
 from xpcnn.backend import to_device, to_host
 from xpcnn.errors import CheckpointError
-from xpcnn.files import reason, replacing
 from xpcnn.interop.book.array_patterns import Damaged, NameRefused
 from xpcnn.interop.book.pickled import read
 from xpcnn.layers import Affine, Conv, Dropout, Layer

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from xpcnn import __version__, layers
+from xpcnn._disk.files import replacing
 from xpcnn.backend import to_host
 from xpcnn.errors import CheckpointError
-from xpcnn.files import replacing
 from xpcnn.geometry import Window, pair
 from xpcnn.layers import Layer
 from xpcnn.layers.shapes import Shape

@@ -10,7 +10,7 @@ from xpcnn import layers
 from xpcnn.backend import to_host
 from xpcnn.errors import CheckpointError
 from xpcnn.geometry import Padding
-from xpcnn.interop.torch_modules import modules, require_torch
+from xpcnn.interop.torch._modules import modules, require_torch
 from xpcnn.layers import Layer
 from xpcnn.layers.shapes import Shape
 from xpcnn.ops.pooling import pixel_count

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from xpcnn._disk.files import replacing
 from xpcnn.backend import to_device, to_host
 from xpcnn.checkpoint import read_weights
+from xpcnn.checkpoint._sealed import seal
 from xpcnn.errors import CheckpointError, MatchedByOrderWarning
-from xpcnn.files import replacing
-from xpcnn.interop.torch_names import AUXILIARY, RULES, sisters, torch_name
+from xpcnn.interop.torch._names import AUXILIARY, RULES, sisters, torch_name
 from xpcnn.layers import Buffer, Conv, Layer, Parameter
-from xpcnn.sealed import seal
 
 Arrays = dict[str, np.ndarray]
 File = str | PathLike[str]

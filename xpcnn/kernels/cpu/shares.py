@@ -7,8 +7,8 @@ into shares whose number depends on shapes alone, and sums of shares are added i
 
 from collections.abc import Iterable
 
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import Array
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.layout import Array
 
 MOST = 12
 """Shares at most: the same for each of 1, 2, 3, 4, 6 and 12 threads."""

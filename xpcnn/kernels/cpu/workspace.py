@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpcnn.errors import BackendError
-from xpcnn.kernels.numpy.layout import Array
+from xpcnn.kernels.cpu.layout import Array
 
 _buffers = threading.local()
 _all: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()

@@ -8,15 +8,18 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from xpcnn.kernels.cuda.activation import relu, relu_backward
+from xpcnn.kernels.cuda.adam import adam_update
+from xpcnn.kernels.cuda.average_pool import average_pool, average_pool_backward
+from xpcnn.kernels.cuda.batch_norm import batch_norm, batch_norm_backward, batch_statistics
+from xpcnn.kernels.cuda.col2im import col2im
 from xpcnn.kernels.cuda.conv import conv, conv_backward
-from xpcnn.kernels.cuda.dropout import keep_mask
+from xpcnn.kernels.cuda.im2col import im2col
+from xpcnn.kernels.cuda.keep_mask import keep_mask
 from xpcnn.kernels.cuda.launch import Device
-from xpcnn.kernels.cuda.normalization import batch_norm, batch_norm_backward, batch_statistics
-from xpcnn.kernels.cuda.pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
-from xpcnn.kernels.cuda.softmax import softmax_cross_entropy, softmax_cross_entropy_backward
-from xpcnn.kernels.cuda.update import adam_update, momentum_update, sgd_update
-from xpcnn.kernels.cuda.windows import col2im, im2col
+from xpcnn.kernels.cuda.max_pool import max_pool, max_pool_backward
+from xpcnn.kernels.cuda.relu import relu, relu_backward
+from xpcnn.kernels.cuda.sgd import momentum_update, sgd_update
+from xpcnn.kernels.cuda.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
 
 OPS: tuple[Callable[..., Any], ...] = (
     adam_update, average_pool, average_pool_backward, batch_norm, batch_norm_backward, batch_statistics, col2im, conv,

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from xpcnn.kernels.cuda.launch import THREADS, Device
-from xpcnn.precision import computing
+from xpcnn.kernels.precision import computing
 
 
 def batch_statistics(device: Device, x: Any) -> tuple[Any, Any]:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from xpcnn.geometry import Window
+from xpcnn.kernels.cuda.col2im import col2im
+from xpcnn.kernels.cuda.im2col import im2col
 from xpcnn.kernels.cuda.launch import Device
-from xpcnn.kernels.cuda.windows import col2im, im2col
-from xpcnn.precision import computing
+from xpcnn.kernels.precision import computing
 
 WORKSPACE = 1 << 28
 """Bytes of columns at a time."""

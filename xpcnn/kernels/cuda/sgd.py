@@ -5,9 +5,8 @@ Gradients and state are `real`, single for parameters in half precision.
 
 from typing import Any
 
-from xpcnn.kernels.adam import corrected
 from xpcnn.kernels.cuda.launch import Device
-from xpcnn.precision import computing
+from xpcnn.kernels.precision import computing
 
 
 def sgd_update(device: Device, theta: Any, g: Any, lr: float) -> None:
@@ -27,26 +26,6 @@ def momentum_update(device: Device, theta: Any, g: Any, velocity: Any, lr: float
         momentum=momentum,
         size=theta.size,
     )
-
-
-def adam_update(
-    device: Device,
-    theta: Any,
-    g: Any,
-    mean: Any,
-    squares: Any,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    t: int,
-) -> None:
-    """Substitute for `xpcnn.ops.adam_update`."""
-    (beta1, beta2), (step, eps) = betas, corrected(lr, betas, eps, t)
-    device.launch(
-        "adam_update", theta.size, theta=theta, g=_real(g), mean=mean, squares=squares, size=theta.size,
-        step=step, eps=eps,
-        beta1=beta1, beta2=beta2, rest1=1 - beta1, rest2=1 - beta2,
-    )  # fmt: skip
 
 
 def _real(g: Any) -> Any:

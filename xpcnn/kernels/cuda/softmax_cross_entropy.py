@@ -3,7 +3,7 @@
 from typing import Any
 
 from xpcnn.kernels.cuda.launch import Device
-from xpcnn.precision import computing
+from xpcnn.kernels.precision import computing
 
 
 def softmax_cross_entropy(device: Device, logits: Any, labels: Any) -> tuple[Any, Any]:

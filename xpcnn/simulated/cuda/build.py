@@ -11,7 +11,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from xpcnn.caches import Unsafe, private_folder, say, user_folder
+from xpcnn._disk.caches import Unsafe, private_folder, say, user_folder
 from xpcnn.errors import KernelError
 
 INCLUDE = Path(__file__).parent / "include"

@@ -1,18 +1,18 @@
 """Numba's substitutes, which take the place of NumPy's where the extra [fast] is installed. Read these last.
 
-The memory order and the threads are those of `xpcnn.kernels.numpy`; what has no kernel here keeps that one. A kernel
-here makes one pass over memory where NumPy makes several, and a convolution keeps its sums in registers.
+The memory order and the threads are those of `xpcnn.kernels.cpu.plain`; what has no kernel here keeps that one. A
+kernel here makes one pass over memory where NumPy makes several, and a convolution keeps its sums in registers.
 """
 
 import numba
 import numpy as np
 
 from xpcnn.geometry import Window
-from xpcnn.kernels.numba.conv import conv, conv_backward
-from xpcnn.kernels.numba.elementwise import adam_update, momentum_update, relu, relu_backward
-from xpcnn.kernels.numba.normalization import batch_norm, batch_norm_backward, batch_statistics
-from xpcnn.kernels.numba.pooling import max_pool, max_pool_backward
-from xpcnn.precision import in_single
+from xpcnn.kernels.cpu.compiled.conv import conv, conv_backward
+from xpcnn.kernels.cpu.compiled.elementwise import adam_update, momentum_update, relu, relu_backward
+from xpcnn.kernels.cpu.compiled.normalization import batch_norm, batch_norm_backward, batch_statistics
+from xpcnn.kernels.cpu.compiled.pooling import max_pool, max_pool_backward
+from xpcnn.kernels.precision import in_single
 
 SUBSTITUTES = {
     op.__name__: in_single(op)

@@ -1,6 +1,6 @@
 """How these kernels are compiled: without the interpreter lock, once, and kept on disk.
 
-Threads come from `xpcnn.kernels.numpy.threads`: while a compiled function runs it does not hold the lock, so two
+Threads come from `xpcnn.kernels.cpu.threads`: while a compiled function runs it does not hold the lock, so two
 of them run side by side.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from xpcnn.kernels.numba.kept import Kept
+from xpcnn.kernels.cpu.compiled.kept import Kept
 
 FLAGS = {"contract", "reassoc", "nsz"}
 """a * b + c in one instruction, sums in any order, -0 as good as 0. Not "nnan" nor "ninf": a NaN must stay one."""

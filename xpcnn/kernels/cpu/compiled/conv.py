@@ -1,7 +1,7 @@
 """Convolution without unrolling: each tap of a window is an offset into rows that lie in the cache.
 
 Nothing is multiplied by the rows of padding above and below the image. dx is a convolution of dy with the kernel
-turned by 180 degrees where the stride is 1; else the columns are added back, as in `xpcnn.kernels.numpy.conv`.
+turned by 180 degrees where the stride is 1; else the columns are added back, as in `xpcnn.kernels.cpu.plain.conv`.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from xpcnn.geometry import Pair, Window
-from xpcnn.kernels.numba.compiler import compilable
-from xpcnn.kernels.numba.correlation import correlate, weight_gradient
-from xpcnn.kernels.numba.rows import plan, ring_shape
-from xpcnn.kernels.numba.tiles import VECTORS
-from xpcnn.kernels.numpy import shares, threads
-from xpcnn.kernels.numpy.conv import conv as numpy_conv
-from xpcnn.kernels.numpy.conv import conv_backward as numpy_conv_backward
-from xpcnn.kernels.numpy.conv import scatter, turned
-from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
-from xpcnn.kernels.numpy.memory import workspace
+from xpcnn.kernels.cpu import shares, threads
+from xpcnn.kernels.cpu.compiled.compiler import compilable
+from xpcnn.kernels.cpu.compiled.correlation import correlate, weight_gradient
+from xpcnn.kernels.cpu.compiled.rows import plan, ring_shape
+from xpcnn.kernels.cpu.compiled.tiles import VECTORS
+from xpcnn.kernels.cpu.layout import Array, as_images, rows_first
+from xpcnn.kernels.cpu.plain.conv import conv as numpy_conv
+from xpcnn.kernels.cpu.plain.conv import conv_backward as numpy_conv_backward
+from xpcnn.kernels.cpu.plain.conv import scatter, turned
+from xpcnn.kernels.cpu.workspace import workspace
 
 SHORT, MANY = 256, 32
 """Rows of fewer numbers, and as many channels: NumPy's kernel, whose products are BLAS's, is faster there. With one

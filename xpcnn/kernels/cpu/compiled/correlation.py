@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.kernels.numba.compiler import compiled
-from xpcnn.kernels.numba.rows import fill_ring, find_taps
-from xpcnn.kernels.numba.tiles import REGISTER_BYTES, add_products, sum_of_taps
+from xpcnn.kernels.cpu.compiled.compiler import compiled
+from xpcnn.kernels.cpu.compiled.rows import fill_ring, find_taps
+from xpcnn.kernels.cpu.compiled.tiles import REGISTER_BYTES, add_products, sum_of_taps
 
 TAPS = 96
 """Taps at a time: the tile of x that they meet stays in the first cache for all filters. With all 576 of 64

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from xpcnn.kernels.adam import corrected
-from xpcnn.kernels.numba.compiler import compilable, compiled
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.elementwise import adam_update as pure_adam_update
-from xpcnn.kernels.numpy.elementwise import momentum_update as pure_momentum_update
-from xpcnn.kernels.numpy.elementwise import relu as pure_relu
-from xpcnn.kernels.numpy.elementwise import relu_backward as pure_relu_backward
-from xpcnn.kernels.numpy.layout import in_memory_order
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.compiled.compiler import compilable, compiled
+from xpcnn.kernels.cpu.layout import in_memory_order
+from xpcnn.kernels.cpu.plain.elementwise import adam_update as pure_adam_update
+from xpcnn.kernels.cpu.plain.elementwise import momentum_update as pure_momentum_update
+from xpcnn.kernels.cpu.plain.elementwise import relu as pure_relu
+from xpcnn.kernels.cpu.plain.elementwise import relu_backward as pure_relu_backward
 
 PIECE = 1024
 """Elements, a multiple of what any loop here takes at a time."""

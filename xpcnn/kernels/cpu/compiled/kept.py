@@ -20,7 +20,7 @@ import numpy as np
 from numba.core import caching, serialize
 from numba.core.compiler import CompileResult
 
-from xpcnn.caches import Unsafe, private_folder, say, user_folder
+from xpcnn._disk.caches import Unsafe, private_folder, say, user_folder
 
 _dumps: Any = serialize.dumps  # knows how to write functions and types, as pickle does not
 _rebuild: Any = CompileResult._rebuild

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.kernels.numba.compiler import compiled
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
-from xpcnn.precision import computing
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.compiled.compiler import compiled
+from xpcnn.kernels.cpu.layout import Array, in_shape, rows_of
+from xpcnn.kernels.precision import computing
 
 
 def batch_statistics(x: Any) -> tuple[Any, Any]:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from xpcnn.geometry import Window
-from xpcnn.kernels.numba.compiler import compilable, compiled
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import as_images, rows_first
-from xpcnn.kernels.numpy.pooling import max_pool as pure_max_pool
-from xpcnn.kernels.numpy.pooling import max_pool_backward as pure_max_pool_backward
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.compiled.compiler import compilable, compiled
+from xpcnn.kernels.cpu.layout import as_images, rows_first
+from xpcnn.kernels.cpu.plain.pooling import max_pool as pure_max_pool
+from xpcnn.kernels.cpu.plain.pooling import max_pool_backward as pure_max_pool_backward
 
 
 def max_pool(x: Any, window: Window) -> tuple[Any, Any]:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpcnn.geometry import Pair, Window
-from xpcnn.kernels.numba.compiler import compiled
-from xpcnn.kernels.numba.tiles import REGISTER_BYTES, VECTORS
-from xpcnn.kernels.numpy.fitting import budget
-from xpcnn.kernels.numpy.layout import Array
+from xpcnn.kernels.cpu.compiled.compiler import compiled
+from xpcnn.kernels.cpu.compiled.tiles import REGISTER_BYTES, VECTORS
+from xpcnn.kernels.cpu.layout import Array
+from xpcnn.kernels.cpu.plain.fitting import budget
 
 LINE = 64
 """Bytes of a line of the cache."""

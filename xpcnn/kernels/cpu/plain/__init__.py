@@ -4,14 +4,14 @@ Arrays stay (N,C,H,W) to everybody, but a convolution lays its result out as (H,
 NumPy's elementwise functions keep the order they find. See `layout` for why.
 """
 
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.affine import affine, affine_backward, flatten
-from xpcnn.kernels.numpy.conv import conv, conv_backward
-from xpcnn.kernels.numpy.elementwise import adam_update, momentum_update, relu, relu_backward
-from xpcnn.kernels.numpy.memory import keep_freed_memory, workspace_bytes, workspace_held
-from xpcnn.kernels.numpy.normalization import batch_norm, batch_norm_backward, batch_statistics
-from xpcnn.kernels.numpy.pooling import average_pool, max_pool, max_pool_backward
-from xpcnn.precision import in_single
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.plain.affine import affine, affine_backward, flatten
+from xpcnn.kernels.cpu.plain.conv import conv, conv_backward
+from xpcnn.kernels.cpu.plain.elementwise import adam_update, momentum_update, relu, relu_backward
+from xpcnn.kernels.cpu.plain.normalization import batch_norm, batch_norm_backward, batch_statistics
+from xpcnn.kernels.cpu.plain.pooling import average_pool, max_pool, max_pool_backward
+from xpcnn.kernels.cpu.workspace import keep_freed_memory, workspace_bytes, workspace_held
+from xpcnn.kernels.precision import in_single
 
 SUBSTITUTES = {
     op.__name__: in_single(op)

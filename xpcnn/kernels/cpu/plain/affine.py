@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.kernels.numpy import shares, threads
-from xpcnn.kernels.numpy.layout import Array
+from xpcnn.kernels.cpu import shares, threads
+from xpcnn.kernels.cpu.layout import Array
 
 GRAIN, LENGTH = 1 << 24, 256
 """What a share has, or more: multiply-adds, and rows or columns, for BLAS copies the other matrix for each share."""

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from xpcnn.geometry import Pair, Window
-from xpcnn.kernels.numpy import shares, shifting, threads
-from xpcnn.kernels.numpy.fitting import fitting, pieces, sum_of_products
-from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
-from xpcnn.kernels.numpy.unrolling import across, blocks, meet, windows
+from xpcnn.kernels.cpu import shares, threads
+from xpcnn.kernels.cpu.layout import Array, as_images, rows_first
+from xpcnn.kernels.cpu.plain import shifting
+from xpcnn.kernels.cpu.plain.fitting import fitting, pieces, sum_of_products
+from xpcnn.kernels.cpu.plain.unrolling import across, blocks, meet, windows
 
 GRAIN, CHANNELS = 1 << 26, 32
 """What a share has, or more: multiply-adds of a weight gradient (a millisecond or so), channels of dx to add back."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from xpcnn.kernels.adam import corrected
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import Array, in_memory_order
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.layout import Array, in_memory_order
 
 PIECE = 1 << 18
 """Elements at a time: few enough that temporaries stay small, and so many that threads, which need the interpreter

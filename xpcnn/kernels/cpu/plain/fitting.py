@@ -4,8 +4,8 @@ from math import prod
 from typing import Any
 
 from xpcnn.geometry import Pair
-from xpcnn.kernels.numpy.layout import Array
-from xpcnn.kernels.numpy.memory import workspace_bytes
+from xpcnn.kernels.cpu.layout import Array
+from xpcnn.kernels.cpu.workspace import workspace_bytes
 
 THREADS = 16
 """Threads that share XPCNN_WORKSPACE, whether there are as many or not."""

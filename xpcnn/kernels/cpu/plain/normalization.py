@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import Array, in_shape, rows_of
-from xpcnn.precision import computing
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.layout import Array, in_shape, rows_of
+from xpcnn.kernels.precision import computing
 
 
 def batch_statistics(x: Any) -> tuple[Any, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from xpcnn.geometry import Pair, Window
-from xpcnn.kernels.numpy import threads
-from xpcnn.kernels.numpy.layout import Array, as_images, rows_first
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.layout import Array, as_images, rows_first
 
 
 def max_pool(x: Any, window: Window) -> tuple[Any, Any]:

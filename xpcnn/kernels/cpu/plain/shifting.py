@@ -12,10 +12,10 @@ from itertools import product
 import numpy as np
 
 from xpcnn.geometry import Pair, Window
-from xpcnn.kernels.numpy.fitting import fitting, pieces, sum_of_products
-from xpcnn.kernels.numpy.layout import Array, matrices
-from xpcnn.kernels.numpy.memory import workspace
-from xpcnn.kernels.numpy.unrolling import across
+from xpcnn.kernels.cpu.layout import Array, matrices
+from xpcnn.kernels.cpu.plain.fitting import fitting, pieces, sum_of_products
+from xpcnn.kernels.cpu.plain.unrolling import across
+from xpcnn.kernels.cpu.workspace import workspace
 
 MANY = 8
 """Channels from which the products are worth it: with fewer they are so small that what is added costs more."""

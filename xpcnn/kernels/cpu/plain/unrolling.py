@@ -11,9 +11,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from xpcnn.geometry import Pair, Window
-from xpcnn.kernels.numpy.fitting import budget, pieces
-from xpcnn.kernels.numpy.layout import Array, matrices
-from xpcnn.kernels.numpy.memory import workspace
+from xpcnn.kernels.cpu.layout import Array, matrices
+from xpcnn.kernels.cpu.plain.fitting import budget, pieces
+from xpcnn.kernels.cpu.workspace import workspace
 
 Block = tuple[slice, slice]
 

@@ -1,0 +1,1 @@
+"""What the command line runs: its arguments, its tables and its errors of one line."""
