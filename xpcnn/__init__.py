@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "XpcnnError",
+    "check_layer",
     "gradient_check",
     "no_grad",
     "numerical_gradient",
@@ -29,12 +30,20 @@ __all__ = [
 _LATER = dict.fromkeys(("check_layer", "gradient_check", "numerical_gradient"), "xpcnn.debug")
 """Names that load their module when they are first asked for."""
 
+_ROOMS = frozenset((
+    "backend", "checkpoint", "data", "debug", "errors", "geometry", "initializers", "interop", "layers", "losses", "models",
+    "ops", "optimizers", "random", "schedules", "simulated", "training", "visualization",
+))  # fmt: skip
+"""Modules of which each loads when it is first named: ``import xpcnn; xpcnn.models.simple()``."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"xpcnn.{name}")
     if name in _LATER:
         return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'xpcnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_LATER})
+    return sorted({*__all__, *_LATER, *_ROOMS})
