@@ -31,8 +31,8 @@ _LATER = dict.fromkeys(("check_layer", "gradient_check", "numerical_gradient"), 
 """Names that load their module when they are first asked for."""
 
 _ROOMS = frozenset((
-    "backend", "checkpoint", "data", "debug", "errors", "geometry", "initializers", "interop", "layers", "losses", "models",
-    "ops", "optimizers", "random", "schedules", "simulated", "training", "visualization",
+    "backend", "checkpoint", "data", "debug", "errors", "geometry", "initializers", "interop", "layers", "losses",
+    "models", "ops", "optimizers", "random", "schedules", "simulated", "training", "visualization",
 ))  # fmt: skip
 """Modules of which each loads when it is first named: ``import xpcnn; xpcnn.models.simple()``."""
 
