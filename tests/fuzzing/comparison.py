@@ -31,7 +31,7 @@ def substitutes(kind: str) -> dict[str, Callable[..., Any]]:
     if kind == "cuda":
         return cuda.substitutes(host_module)
     found = kernels.load("numpy", "pure" if kind == "pure" else "tuned")
-    package = f"xpcnn.kernels.{'numpy' if kind == 'pure' else 'numba'}"
+    package = f"xpcnn.kernels.cpu.{'plain' if kind == 'pure' else 'compiled'}"
     return {name: op for name, op in found.items() if op.__module__.startswith(package)}
 
 
