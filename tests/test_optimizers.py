@@ -1,6 +1,5 @@
 """Each optimizer against its paper, transcribed number by number in plain Python floats."""
 
-import dataclasses
 import itertools
 import math
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from xpcnn import optimizers
-from xpcnn.backend import to_device, to_host
+from xpcnn.backend import to_device, to_host, use_backend
 from xpcnn.errors import HyperparameterError, ShapeError
 from xpcnn.layers import Affine
 from xpcnn.layers.base import Parameter
@@ -228,9 +227,9 @@ def test_float32_follows_float64(kind):
 
 
 @pytest.fixture(params=["tuned", "reference"])
-def _kernels(request, backend, monkeypatch):
-    if request.param == "reference":
-        monkeypatch.setattr("xpcnn.backend._active", dataclasses.replace(backend, kernels={}))
+def _kernels(request, backend):
+    with use_backend(backend, request.param if request.param == "reference" else None):
+        yield
 
 
 @pytest.mark.usefixtures("_kernels")

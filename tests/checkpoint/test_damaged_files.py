@@ -594,8 +594,8 @@ def test_tensors_that_are_no_arrays_are_named(torch):
 
 
 def test_a_pth_file_that_is_compressed_is_a_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(interop_torch, "_torch", lambda file: pytest.fail("it was read"))
-    monkeypatch.setattr(interop_torch, "_torch", lambda file: None)
+    monkeypatch.setattr("xpcnn.interop.torch._weights._torch", lambda file: pytest.fail("it was read"))
+    monkeypatch.setattr("xpcnn.interop.torch._weights._torch", lambda file: None)
     with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("archive/data.pkl", ZEROS)
     with pytest.raises(

@@ -45,14 +45,28 @@ def changes(saved: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _kernels(backend: Backend) -> str:
-    """Return the rooms of `xpcnn.kernels` that the substitutes are from, or the packages of somebody else's."""
+    """Return what the substitutes are made with, or the packages of somebody else's."""
     functions: list[Any] = [getattr(kernel, "func", kernel) for kernel in backend.kernels.values()]
     modules = {str(getattr(function, "__module__", "unknown")) for function in functions}
-    rooms = {
-        name.split(".")[2] if name.startswith("xpcnn.kernels.") else name.split(".")[0] for name in modules
-    }
-    named = [f"{room} {metadata.version(room)}" if room == "numba" else room for room in sorted(rooms)]
+    made = {_made_with(module) for module in modules}
+    named = [f"{name} {metadata.version(name)}" if name == "numba" else name for name in sorted(made)]
     return " and ".join(named) or "reference"
+
+
+def _made_with(module: str) -> str:
+    """Return what the kernels of a module are made with.
+
+    >>> (
+    ...     _made_with("xpcnn.kernels.cpu.plain.conv"),
+    ...     _made_with("xpcnn.kernels.cuda.conv"),
+    ...     _made_with("mine.conv"),
+    ... )
+    ('numpy', 'cuda', 'mine')
+    """
+    package, *rest = module.split(".")
+    if [package, *rest[:1]] != ["xpcnn", "kernels"]:
+        return package
+    return {"plain": "numpy", "compiled": "numba"}.get(rest[2], rest[2]) if rest[1] == "cpu" else rest[1]
 
 
 def _blas() -> list[str]:
