@@ -19,6 +19,7 @@ from xpcnn.layers import Buffer, Parameter
 from xpcnn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam, Momentum
 from xpcnn.simulated import dtype_ledger, ledger
+from xpcnn.training import loop
 
 SMALL = ("simple", "deep", "lenet5")
 BATCHES, SIZE = 3, 4
@@ -61,7 +62,7 @@ def assert_within_budget(train, dataset, name="simple"):
 @pytest.mark.parametrize("name", SMALL)
 def test_an_epoch_uploads_its_batches_and_downloads_once(device, dataset, name):
     counts = assert_within_budget(training.train, dataset, name)
-    assert {site.partition(":")[0] for _, site in counts.calls("upload")} == {"loop.py"}
+    assert {site.partition(":")[0] for _, site in counts.calls("upload")} == {"training/loop.py"}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -114,22 +115,23 @@ def test_no_loss_waits_uploads_or_promotes(device, criterion):
 
 
 def test_the_text_as_it_is_passes(dataset):
-    assert_within_budget(planted(training.train, "to_device(images)", "to_device(images)"), dataset)
+    assert_within_budget(planted(training.train, "_upload(images)", "_upload(images)"), dataset)
 
 
-@pytest.mark.parametrize("missing", ["images", "labels"])
+@pytest.mark.parametrize("missing", ["images", "targets"])
 def test_a_missing_upload_is_found(dataset, missing):
-    train = planted(training.train, f"to_device({missing})", missing)
+    train = planted(training.train, f"_upload({missing})", missing)
     with pytest.raises(
         BackendError, match=r"got a numpy array, but the active backend is simulated; pass to_device\(x\)"
     ):
         assert_within_budget(train, dataset)
 
 
-def test_a_missing_upload_in_predict_is_found(dataset):
-    predict = planted(training.predict, "to_device(batch)", "batch")
+def test_a_missing_upload_in_predict_is_found(dataset, monkeypatch):
+    outputs = planted(loop._outputs, "_upload(images)", "images")
+    monkeypatch.setattr(loop, "_outputs", outputs)
     with pytest.raises(BackendError, match=r"pass to_device\(x\)"):
-        predict(parts()[0], dataset[0])
+        training.predict(parts()[0], dataset[0])
 
 
 @pytest.mark.parametrize("kind", [Parameter, Buffer])
@@ -140,18 +142,20 @@ def test_a_missing_upload_of_a_layers_state_is_found(dataset, monkeypatch, kind)
 
 
 @pytest.mark.parametrize(
-    "stray", ["float(loss)", "loss.item()", "str(loss)", "assert loss > 0", "total = to_host(loss)"]
+    "stray", ["float(loss)", "loss.item()", "str(loss)", "assert loss > 0", "seen = to_host(loss)"]
 )
 def test_a_stray_look_at_the_loss_is_found(dataset, stray):
-    sound = "loss = criterion(model(images), labels)"
+    sound = "loss = criterion(model(images), targets)"
     train = planted(training.train, sound, f"{sound}; {stray}")
-    with pytest.raises(AssertionError, match=r"a step waits for the device:\n(.*\n)*\s*training\.py:\d+"):
+    with pytest.raises(
+        AssertionError, match=r"a step waits for the device:\n(.*\n)*\s*training/loop\.py:\d+"
+    ):
         assert_within_budget(train, dataset)
 
 
 def test_an_upload_too_many_is_found(dataset):
-    sound = "loss = criterion(model(images), labels)"
-    train = planted(training.train, sound, f"{sound}; weight = to_device(np.float32(1))")
+    sound = "loss = criterion(model(images), targets)"
+    train = planted(training.train, sound, f"{sound}; more = to_device(np.float32(1))")
     with pytest.raises(AssertionError, match="more than images and labels were uploaded"):
         assert_within_budget(train, dataset)
 

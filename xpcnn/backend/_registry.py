@@ -67,6 +67,7 @@ def register_backend(name: str) -> Callable[[Opener], Opener]:
 
     Examples
     --------
+    >>> from xpcnn.backend import use_backend, xp
     >>> @register_backend("mine")
     ... def open_mine():
     ...     return Backend("mine", np, np.ndarray, upload=np.asarray, download=np.asarray)

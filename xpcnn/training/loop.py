@@ -113,7 +113,7 @@ def train(
         for images, targets in progress(feed.in_order(order[at.step * batch_size :])):
             if schedule is not None:
                 optimizer.lr = _rate(schedule, optimizer.steps)
-            images, targets = each(to_device, images), each(to_device, targets)  # the only upload
+            images, targets = _upload(images), _upload(targets)  # the only upload
             loss = criterion(model(images), targets)
             _check_number(loss, criterion)
             if not active_backend().asynchronous:
@@ -196,7 +196,7 @@ def _mean_loss(model: Layer, criterion: Any, feed: Batches, progress: Progress) 
     sums = 0.0
     with _evaluating(model):
         for images, targets in progress(feed):
-            loss = criterion(model(each(to_device, images)), each(to_device, targets))
+            loss = criterion(model(_upload(images)), _upload(targets))
             _check_number(loss, criterion, "evaluate")
             sums += float(total(criterion, float(loss), targets, output_shape))
     return sums / weight(criterion, feed.labels, output_shape)
@@ -205,7 +205,7 @@ def _mean_loss(model: Layer, criterion: Any, feed: Batches, progress: Progress) 
 def _outputs(model: Layer, feed: Batches, progress: Progress) -> Any:
     """Return the model's outputs for all batches, on the host: an array, or a tuple of them."""
     with _evaluating(model):
-        outputs = [_host(model(each(to_device, images))) for images, _ in progress(feed)]
+        outputs = [_host(model(_upload(images))) for images, _ in progress(feed)]
     if isinstance(outputs[0], tuple):
         return tuple(np.concatenate(column) for column in zip(*outputs, strict=True))
     return np.concatenate(outputs)
@@ -233,6 +233,11 @@ def _targets_to_check(feed: Batches) -> Any:
     """Return the targets of a data set as batches give them; of images that are their own targets one is enough."""
     own = any(feed.labels is images for images in (feed.images, *parts(feed.images)))
     return feed.targets(slice(1 if own else None))
+
+
+def _upload(value: Any) -> Any:
+    """Return an array, or each of a tuple, on the device."""
+    return tuple(to_device(part) for part in value) if isinstance(value, tuple) else to_device(value)
 
 
 def _host(y: Any) -> Any:
