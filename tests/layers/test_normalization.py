@@ -87,6 +87,7 @@ def test_pytorch_batch_norm(torch, shape):
         x, dy = normal(step, shape, shape)
         tx = torch.tensor(x, requires_grad=True)
         theirs.zero_grad()
+        ours.zero_grad()
         ty = theirs(tx)
         ty.backward(torch.tensor(dy))
         assert_close(ours(x), ty.detach().numpy(), "float64")
