@@ -96,6 +96,16 @@ def test_what_is_neither_folder_nor_file_is_not_locked(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
+def test_a_file_that_another_process_renames_meanwhile_is_locked(tmp_path, monkeypatch):
+    """One look decides. Between two the file may be gone, and was then taken for a pipe, which is not locked."""
+    monkeypatch.setattr(os.path, "exists", lambda path: True)
+    path = tmp_path / "weights.safetensors"
+    with locked(path):
+        assert [file.name for file in tmp_path.iterdir()] == [".weights.safetensors.lock"]
+        with pytest.raises(LockedError), locked(path):
+            pass
+
+
 def test_a_file_system_without_locks_is_said_to_be_one(tmp_path, monkeypatch):
     def refuse(*args):
         raise OSError(errno.ENOLCK, "No locks available")

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import platform
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,13 +50,15 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     []
     """
     target = Path(os.path.realpath(path))
-    if os.path.exists(path) and not (
-        target.is_dir() or target.is_file()
-    ):  # a pipe's real path does not exist
+    try:  # one look: between two, another process may rename the file away
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         yield
         return
-    folder = target if target.is_dir() else target.parent
-    file = target / ".lock" if target.is_dir() else folder / f".{target.name}.lock"
+    folder = target if stat.S_ISDIR(mode) else target.parent
+    file = target / ".lock" if stat.S_ISDIR(mode) else folder / f".{target.name}.lock"
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = _acquire(file, path)
     try:
