@@ -23,9 +23,11 @@ BYTES = 16 << 20
 def cut(length: int, number: int, products: int) -> list[slice]:
     """Cut range(length) into `number` equal slices, but 2 at least and MOST at most; little work into one.
 
+    An odd number is made even: of three shares one of two threads would compute two, while the other waits.
+
     `products` are the multiply-adds of the whole, as for `threads.worthwhile`.
     """
-    number = min(max(number, 2), MOST, length) if threads.worthwhile(products=products) else 1
+    number = min(max(number + number % 2, 2), MOST, length) if threads.worthwhile(products=products) else 1
     return equal(length, max(number, 1))
 
 
