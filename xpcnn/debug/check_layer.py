@@ -69,7 +69,7 @@ def check_layer(
 
 
 def check_shapes(layer: Layer, input_shape: Any) -> None:
-    """Y has the shape that output_shape() says, and dx that of x; their dtype is that of the parameters."""
+    """y has the shape that output_shape() says, and dx that of x; their dtype is that of the parameters."""
     for dtype in ("float32", "float64"):
         own = _twin(layer).astype(dtype)
         x = inputs(input_shape, dtype)

@@ -71,7 +71,7 @@ class Reshape(Layer):
 
 
 class Identity(Layer):
-    """Y = x: the shortcut of a residual block, or a place left free."""
+    """y = x: the shortcut of a residual block, or a place left free."""
 
     def forward(self, x: Array) -> Array:
         return x

@@ -12,7 +12,7 @@ def relu(x: Array) -> Array:
 
 @accelerated
 def relu_backward(dy: Array, y: Array) -> Array:
-    """Dx = dy where x > 0, else 0 (at x = 0 too)."""
+    """dx = dy where x > 0, else 0 (at x = 0 too)."""
     return dy * (y > 0)
 
 
@@ -27,7 +27,7 @@ def sigmoid(x: Array) -> Array:
 @accelerated
 @in_single
 def sigmoid_backward(dy: Array, y: Array) -> Array:
-    """Dx = dy y (1 - y)."""
+    """dx = dy y (1 - y)."""
     return dy * y * (1 - y)
 
 
@@ -41,19 +41,19 @@ def tanh(x: Array) -> Array:
 @accelerated
 @in_single
 def tanh_backward(dy: Array, y: Array) -> Array:
-    """Dx = dy (1 - y^2)."""
+    """dx = dy (1 - y^2)."""
     return dy * (1 - y * y)
 
 
 @accelerated
 def leaky_relu(x: Array, slope: float) -> Array:
-    """X where x > 0, slope x elsewhere. Maas et al., "Rectifier Nonlinearities ...", ICML 2013."""
+    """x where x > 0, slope x elsewhere. Maas et al., "Rectifier Nonlinearities ...", ICML 2013."""
     return xp.where(x > 0, x, slope * x)
 
 
 @accelerated
 def leaky_relu_backward(dy: Array, x: Array, slope: float) -> Array:
-    """Dx = dy where x > 0, slope dy elsewhere (at x = 0 too)."""
+    """dx = dy where x > 0, slope dy elsewhere (at x = 0 too)."""
     return xp.where(x > 0, dy, slope * dy)
 
 
@@ -65,5 +65,5 @@ def clip(x: Array, low: float, high: float) -> Array:
 
 @accelerated
 def clip_backward(dy: Array, x: Array, low: float, high: float) -> Array:
-    """Dx = dy where low < x < high, else 0 (at both ends too)."""
+    """dx = dy where low < x < high, else 0 (at both ends too)."""
     return dy * ((x > low) & (x < high))

@@ -5,7 +5,7 @@ from xpcnn.backend import Array, accelerated
 
 @accelerated
 def product(x: Array, gate: Array) -> Array:
-    """Y = x gate, elementwise: the gate has x's shape, or one number a channel, (N,C) or (N,C,1,...)."""
+    """y = x gate, elementwise: the gate has x's shape, or one number a channel, (N,C) or (N,C,1,...)."""
     return x * _aligned(gate, x.ndim)
 
 

@@ -8,20 +8,20 @@ from xpcnn.ops.activation import sigmoid
 
 @accelerated
 def silu(x: Array) -> Array:
-    """X sigmoid(x). Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", Neural Networks 107, 2018."""
+    """x sigmoid(x). Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", Neural Networks 107, 2018."""
     return x * sigmoid(x)
 
 
 @accelerated
 def silu_backward(dy: Array, x: Array) -> Array:
-    """Dx = dy s (1 + x (1 - s)), s = sigmoid(x)."""
+    """dx = dy s (1 + x (1 - s)), s = sigmoid(x)."""
     s = sigmoid(x)
     return dy * s * (1 + x * (1 - s))
 
 
 @accelerated
 def gelu(x: Array) -> Array:
-    """X Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2, the normal distribution.
+    """x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2, the normal distribution.
 
     Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415.
     """
@@ -30,7 +30,7 @@ def gelu(x: Array) -> Array:
 
 @accelerated
 def gelu_backward(dy: Array, x: Array) -> Array:
-    """Dx = dy (Phi(x) + x phi(x)), phi(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
+    """dx = dy (Phi(x) + x phi(x)), phi(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
     return dy * (_normal(x) + x * xp.exp(-x * x / 2) / math.sqrt(2 * math.pi))
 
 

@@ -15,7 +15,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
 @accelerated
 @in_single
 def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
-    """Dx = y (dy - <dy, y>)."""
+    """dx = y (dy - <dy, y>)."""
     return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
 
 

@@ -14,7 +14,7 @@ def upsample_nearest(x: Array, scale: tuple[int, int]) -> Array:
 
 @accelerated
 def upsample_nearest_backward(dy: Array, scale: tuple[int, int]) -> Array:
-    """Dx = the sum of dy over the copies of a pixel."""
+    """dx = the sum of dy over the copies of a pixel."""
     (N, C, OH, OW), (SH, SW) = dy.shape, scale
     return dy.reshape(N, C, OH // SH, SH, OW // SW, SW).sum(axis=(3, 5))
 
@@ -33,7 +33,7 @@ def upsample_bilinear(x: Array, scale: tuple[int, int]) -> Array:
 
 @accelerated
 def upsample_bilinear_backward(dy: Array, scale: tuple[int, int]) -> Array:
-    """Dx = R^T dy C: every pixel gets its shares back."""
+    """dx = R^T dy C: every pixel gets its shares back."""
     rows, columns = (_shares(length // s, s, dy.dtype) for length, s in zip(dy.shape[2:], scale, strict=True))
     return rows.T @ (dy @ columns)
 
