@@ -9,7 +9,7 @@ dx is a convolution of dy with the kernel turned by 180 degrees where the stride
 adding columns back (col2im) does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from typing import Any
@@ -20,7 +20,7 @@ from xpcnn.geometry import Pair, Window
 from xpcnn.kernels.cpu import shares, threads
 from xpcnn.kernels.cpu.layout import Array, as_images, rows_first
 from xpcnn.kernels.cpu.plain import shifting
-from xpcnn.kernels.cpu.plain.fitting import fitting, pieces, sum_of_products
+from xpcnn.kernels.cpu.plain.fitting import fitting, pairwise, pieces, sum_of_products
 from xpcnn.kernels.cpu.plain.unrolling import across, blocks, meet, windows
 
 GRAIN, CHANNELS = 1 << 26, 32
@@ -114,11 +114,14 @@ def _gradients(
     dbias = sums.sum(axis=0, dtype=np.float64)
     if shifting.is_matrix(C, window, groups):
         return shifting.weight_gradient(dy, x, window, before, part)[np.newaxis], dbias
-    dfilters = np.zeros((groups, KH * C * KW, O // groups), dy.dtype)
-    for rows, columns in blocks(part, part.stop - part.start, OW, x, window):
-        unrolled = windows(x, window, before, (rows, columns), groups)  # (G, R, K, Q*N)
-        d = _grouped(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
-        dfilters += sum_of_products(unrolled, d.swapaxes(2, 3))
+
+    def products() -> Iterator[Array]:
+        for rows, columns in blocks(part, part.stop - part.start, OW, x, window):
+            unrolled = windows(x, window, before, (rows, columns), groups)  # (G, R, K, Q*N)
+            d = _grouped(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
+            yield sum_of_products(unrolled, d.swapaxes(2, 3))
+
+    dfilters = pairwise(products())  # (G, KH*C/G*KW, O/G)
     return dfilters.reshape(groups, KH, C, KW, O // groups), dbias
 
 

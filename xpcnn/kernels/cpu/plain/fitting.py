@@ -1,9 +1,10 @@
 """How much a thread does at a time: as much as fits a sixteenth of XPCNN_WORKSPACE."""
 
+from collections.abc import Iterable
 from math import prod
-from typing import Any
 
 from xpcnn.geometry import Pair
+from xpcnn.kernels.cpu import shares
 from xpcnn.kernels.cpu.layout import Array
 from xpcnn.kernels.cpu.workspace import workspace_bytes
 
@@ -28,12 +29,24 @@ def budget() -> int:
     return max(workspace_bytes() // THREADS, 1)
 
 
-def sum_of_products(a: Array, b: Array) -> Any:
+def sum_of_products(a: Array, b: Array) -> Array:
     """Return the sum of A @ B over the axis of rows, the third from behind, as many products at a time as fit."""
     *groups, R, M, _ = a.shape
     together = max(1, budget() // (prod(groups) * M * b.shape[-1] * a.itemsize))
-    total: Any = 0
-    for r in range(0, R, together):
-        some_rows = slice(r, r + together)
-        total = total + (a[..., some_rows, :, :] @ b[..., some_rows, :, :]).sum(axis=-3)
-    return total
+    return pairwise(
+        (a[..., rows, :, :] @ b[..., rows, :, :]).sum(axis=-3) for rows in pieces(slice(0, R), together)
+    )
+
+
+def pairwise(terms: Iterable[Array]) -> Array:
+    """Add arrays in pairs, then the sums in pairs, and so on; the arrays are overwritten.
+
+    Rounding grows with the logarithm of their number, not with their number, and no more sums than that are kept.
+    """
+    sums: list[Array] = []
+    for number, term in enumerate(terms, start=1):
+        while number % 2 == 0:
+            term += sums.pop()
+            number //= 2
+        sums.append(term)
+    return shares.added(reversed(sums))
