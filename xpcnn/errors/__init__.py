@@ -69,5 +69,9 @@ class ExtraError(XpcnnError, ImportError):
     """A package that is not installed and that this part of xpcnn needs; the message has the command for it."""
 
 
+class ExerciseError(XpcnnError, ValueError):
+    """An exercise's file that is there already, or that does not run."""
+
+
 class BenchmarkError(XpcnnError, RuntimeError):
     """A measurement that cannot be made, or that would compare what is not the same."""
