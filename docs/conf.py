@@ -36,6 +36,7 @@ suppress_warnings = ["ref.python"]  # and where two classes have an attribute of
 # ---------------------------------------------------------------- the API
 
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # forward and backward are explained once, at Layer
 autodoc_typehints = "none"  # the signature has no room for them; the docstring says shapes
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False

@@ -92,37 +92,3 @@ def test_nothing_is_installed_by_a_name_that_no_index_has(readme):
     """Not before it is installed: after that, pip only adds what an extra needs."""
     commands = re.findall("^    (.*)$", (ROOT / readme).read_text(encoding="utf-8"), re.MULTILINE)
     assert [line for line in commands if re.search(r"install .*\bxpcnn(\[|\s|$)", line)] == []
-
-
-# ---------------------------------------------------------------- both languages say the same
-
-
-def sections(readme):
-    """Return the text of each section, without its code."""
-    text = re.sub("```.*?```", "", (ROOT / readme).read_text(encoding="utf-8"), flags=re.DOTALL)
-    return re.split("^#+ .*$", text, flags=re.MULTILINE)
-
-
-def test_both_have_the_same_code():
-    english, korean = ([ast.dump(ast.parse(block)) for block in code_blocks(readme)] for readme in READMES)
-    assert korean == english
-
-
-@pytest.mark.parametrize(
-    "found",
-    [r"\d[\d,.]*\d%?|\d%?", r"`[^`]+`", r"\]\(([^)]+)\)", "^    [^#\n]*", "^[^|\n]*\\|"],
-    ids=["figures", "code", "links", "commands", "rows"],
-)
-def test_both_have_the_same(found):
-    """Section by section: figures, code within the text, links, commands, and as many rows in each table."""
-    english, korean = (
-        [sorted(re.findall(found, section, re.MULTILINE)) for section in sections(readme)]
-        for readme in READMES
-    )
-    if found.startswith("^["):
-        english, korean = ([len(rows) for rows in side] for side in (english, korean))
-    if "](" in found.replace("\\", ""):
-        korean = [sorted(link.replace("docs/ko/", "docs/") for link in links) for links in korean]
-        english[1] = [link.replace("README.ko.md", "README.md") for link in english[1]]
-        english, korean = ([sorted(links) for links in side] for side in (english, korean))
-    assert korean == english
