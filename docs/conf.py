@@ -39,6 +39,7 @@ autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # forward and backward are explained once, at Layer
 autodoc_typehints = "none"  # the signature has no room for them; the docstring says shapes
 autodoc_preserve_defaults = True
+highlight_language = "none"  # a formula in a docstring is not Python
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 toc_object_entries_show_parents = "hide"
