@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+DOCS := .venv-docs
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALL = $(1)/bin/python -m pip --disable-pip-version-check --quiet install --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help train test threads peers check static check-format lint types imports dockerfile workflow fast-tests kernels format clean
+.PHONY: help train test threads peers docs check static check-format lint types imports dockerfile workflow fast-tests kernels format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -32,6 +33,10 @@ threads: $(VENV)/installed-test  ## run what the number of threads may change on
 
 peers: $(PEERS)/installed  ## run the tests that compare with PyTorch and onnxruntime, in an environment that has them
 	$(PEERS)/bin/python -m pytest $(TOGETHER) -m peers --nothing-skipped $(ARGS)
+
+docs: $(DOCS)/installed  ## build the site, with the pages' code run, in build/docs/index.html
+	$(DOCS)/bin/python -m sphinx -W --keep-going --quiet -j auto -d build/docs-cache docs build/docs $(ARGS)
+	@echo "The site is in build/docs/index.html"
 
 check: static fast-tests  ## all of the following, as before every commit
 
@@ -61,18 +66,18 @@ fast-tests: $(VENV)/installed-dev  ## the tests that take no more than seconds
 kernels: $(VENV)/installed  ## compile the CUDA kernels for every architecture (needs nvcc): registers, spills
 	$(RUN) scripts/compile_kernels.py $(ARGS)
 
-format: $(VENV)/installed-dev  ## format the code and mend what ruff can mend
+format: $(VENV)/installed-dev  ## format the code and fix what ruff can fix
 	$(RUN) -m ruff format
 	$(RUN) -m ruff check --fix
 
 clean:  ## remove the environment, caches and built files; runs/ stays
-	rm -rf $(VENV) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(DOCS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find xpcnn tests scripts tools -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment. Each step leaves its mark only when it has ended well, so a broken one starts again;
 # a changed pyproject.toml is newer than the marks and installs anew.
 
-$(VENV)/created $(PEERS)/created: %/created:
+$(VENV)/created $(PEERS)/created $(DOCS)/created: %/created:
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON) is not on the path: install Python 3.11 or newer, or name one: make PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -93,4 +98,9 @@ $(VENV)/installed-test $(VENV)/installed-dev: $(VENV)/installed-%: pyproject.tom
 $(PEERS)/installed: pyproject.toml $(PEERS)/created
 	@echo "Installing xpcnn[peers] into $(PEERS): PyTorch takes its time ..."
 	@$(call INSTALL,$(PEERS)) ".[peers]"
+	@touch $@
+
+$(DOCS)/installed: pyproject.toml $(DOCS)/created
+	@echo "Installing xpcnn[docs] into $(DOCS) ..."
+	@$(call INSTALL,$(DOCS)) ".[docs]"
 	@touch $@

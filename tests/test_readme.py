@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,23 +38,22 @@ def test_the_layer_on_one_screen_is_the_one_in_the_package(readme):
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_the_program_trains_and_prints_an_epoch_a_line(readme, monkeypatch, capsys):
+def test_the_code_runs_from_top_to_bottom(readme, monkeypatch, capsys):
+    """As one program, on a few images; the first program prints an epoch a line."""
     (images, labels), (test_images, test_labels) = data.mnist()
     few = data.Dataset(
         data.Split(images[:300], labels[:300]), data.Split(test_images[:100], test_labels[:100])
     )
     monkeypatch.setattr(data, "mnist", lambda: few)
-    exec(code_blocks(readme)[1], {})
+    names = {}
+    for block in code_blocks(readme):
+        exec(compile(block, readme, "exec"), names)
     lines = capsys.readouterr().out.splitlines()
     assert "433,890" in "".join(lines)
     losses = [float(line.split()[1]) for line in lines[-3:]]
     assert losses == sorted(losses, reverse=True)
-
-
-def test_the_composed_network_runs():
-    names = {}
-    exec(code_blocks("README.md")[2], names)
     assert names["model"].output_shape((1, 28, 28)) == (10,)
+    assert names["optimizer"].steps == 3
 
 
 @pytest.mark.parametrize("readme", READMES)
@@ -61,13 +61,34 @@ def test_the_step_is_the_loop_of_training(readme):
     from xpcnn.training import train
 
     loop = inspect.getsource(train)
-    for line in code_blocks(readme)[-1].splitlines():
-        assert line.strip() in loop
+    step = [line.strip() for line in code_blocks(readme)[-1].splitlines()[-3:]]
+    assert [line for line in step if line not in loop] == []
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_links_lead_somewhere(readme):
+def test_commands_name_what_is_there(readme):
+    """Scripts and their options, make's targets, the extras of the package."""
     text = (ROOT / readme).read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    commands = [line.partition("  #")[0].strip() for line in re.findall("^    (.*)$", text, re.MULTILINE)]
+    commands += re.findall("`((?:make|python) [^`]+)`", text)
+    targets = re.findall("^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    for command in commands:
+        if target := re.fullmatch("make ([a-z-]+)", command):
+            assert target[1] in targets
+        for name in re.findall(r"\.\[([\w,]+)\]", command):
+            assert set(name.split(",")) <= extras.keys()
+        if script := re.search(r"python (scripts/\w+\.py)(.*)", command):
+            source = (ROOT / script[1]).read_text(encoding="utf-8")
+            assert [flag for flag in re.findall(r"--[\w-]+", script[2]) if f'"{flag}"' not in source] == []
+    table = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE)
+    assert set(re.findall("`([^`]+)`", "".join(table))) == extras.keys()
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_nothing_is_installed_by_a_name_that_no_index_has(readme):
+    """Not before it is installed: after that, pip only adds what an extra needs."""
+    commands = re.findall("^    (.*)$", (ROOT / readme).read_text(encoding="utf-8"), re.MULTILINE)
+    assert [line for line in commands if re.search(r"install .*\bxpcnn(\[|\s|$)", line)] == []
