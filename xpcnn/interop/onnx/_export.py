@@ -14,6 +14,7 @@ from xpcnn.errors import CheckpointError
 from xpcnn.geometry import Window, pair
 from xpcnn.layers import Layer
 from xpcnn.layers.shapes import Shape
+from xpcnn.models.lenet5_1998 import _PartialConv, _RadialBasis
 
 INSTALL = 'pip install "xpcnn[onnx]"'
 LARGEST = 2**31
@@ -200,11 +201,11 @@ class Graph:
         )
 
     @emit.register
-    def _(self, layer: layers.PartialConv, x: str, shape: Shape) -> str:
+    def _(self, layer: _PartialConv, x: str, shape: Shape) -> str:
         return self.convolution(layer, layer.filters(), x, layer.window, shape, 1)
 
     @emit.register
-    def _(self, layer: layers.ChannelScale, x: str, shape: Shape) -> str:
+    def _(self, layer: layers.Scale, x: str, shape: Shape) -> str:
         weight, bias = (
             self.constant(layer, name, getattr(layer, name).data.reshape(-1, *[1] * (len(shape) - 1)))
             for name in ("weight", "bias")
@@ -277,7 +278,7 @@ class Graph:
         return self.node("Pad", [x, self.integers(layer, "pads", pads.reshape(-1))])
 
     @emit.register
-    def _(self, layer: layers.RadialBasis, x: str, shape: Shape) -> str:
+    def _(self, layer: _RadialBasis, x: str, shape: Shape) -> str:
         """-sum (x - centers)^2: x becomes (N,1,I), the difference (N,D,I), the sum (N,D)."""
         axis, last = self.integers(layer, "axis", [1]), self.integers(layer, "last", [2])
         centers = self.constant(layer, "centers", layer.centers.data)

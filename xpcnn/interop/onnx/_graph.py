@@ -18,7 +18,6 @@ from xpcnn.interop.onnx._sample_norm import absorbs
 from xpcnn.interop.onnx._weights import affine, arithmetic
 from xpcnn.layers import (
     Affine,
-    ChannelScale,
     Conv,
     ConvTranspose,
     Flatten,
@@ -28,6 +27,7 @@ from xpcnn.layers import (
     Layer,
     LayerNorm,
     Pooling,
+    Scale,
     Upsample,
 )
 
@@ -155,7 +155,7 @@ class Graph:
             if before.operator == "MatMul":
                 before.layers = [affine(node, before.weights(1, 2).T, to_host(bias))]
                 return []
-            if before.operator == "Mul" and [type(layer) for layer in before.layers] == [ChannelScale]:
+            if before.operator == "Mul" and [type(layer) for layer in before.layers] == [Scale]:
                 before.layers[0].bias.data = bias  # type: ignore[attr-defined]
                 return []
         return [scale]

@@ -13,6 +13,7 @@ from xpcnn.geometry import Padding
 from xpcnn.interop.torch._modules import modules, require_torch
 from xpcnn.layers import Layer
 from xpcnn.layers.shapes import Shape
+from xpcnn.models.lenet5_1998 import _PartialConv, _RadialBasis
 from xpcnn.ops.pooling import pixel_count
 
 
@@ -154,7 +155,7 @@ class Builder:
         return self.nn.Upsample(scale_factor=factors, mode=layer.mode, align_corners=False if lines else None)
 
     @build.register
-    def _(self, layer: layers.PartialConv, shape: Shape) -> Any:
+    def _(self, layer: _PartialConv, shape: Shape) -> Any:
         filters = (len(layer.connections), layer.in_channels, *layer.window.size)
         places = self._tensor(layer.places.data).long()
         borders = _left_to_bottom(layer.window.borders(*shape[1:]))
@@ -216,11 +217,11 @@ class Builder:
         return self.nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
 
     @build.register
-    def _(self, layer: layers.ChannelScale, shape: Shape) -> Any:
+    def _(self, layer: layers.Scale, shape: Shape) -> Any:
         return self.own.ChannelScale(self._tensor(layer.weight.data), self._tensor(layer.bias.data))
 
     @build.register
-    def _(self, layer: layers.RadialBasis, shape: Shape) -> Any:
+    def _(self, layer: _RadialBasis, shape: Shape) -> Any:
         return self.own.RadialBasis(self._tensor(layer.centers.data))
 
     @build.register
