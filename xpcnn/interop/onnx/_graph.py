@@ -8,7 +8,6 @@ import numpy as np
 
 from xpcnn.backend import to_host
 from xpcnn.errors import CheckpointError
-from xpcnn.interop.onnx._export import require_onnx
 from xpcnn.interop.onnx._fold import BATCH, fold, shape_of
 from xpcnn.interop.onnx._layers import RULES
 from xpcnn.interop.onnx._node import Node, first_line
@@ -16,6 +15,7 @@ from xpcnn.interop.onnx._patterns import INSIDE, find
 from xpcnn.interop.onnx._reshape import Sizes
 from xpcnn.interop.onnx._sample_norm import absorbs
 from xpcnn.interop.onnx._weights import affine, arithmetic
+from xpcnn.interop.onnx._written import require_onnx
 from xpcnn.layers import (
     Affine,
     Conv,
