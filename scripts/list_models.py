@@ -43,14 +43,9 @@ def build(name: str, **options: bool) -> tuple[Layer, tuple[int, ...]]:
     network = models.BY_NAME[name]
     if "options" in inspect.signature(network).parameters:
         options["initializer"] = zeros
-    module = inspect.getmodule(network)
-    shape = (
-        (1, 28, 28)
-        if "initializer" not in options
-        else (3, 32, 32)
-        if module is models.resnet_cifar
-        else (3, 224, 224)
-    )
+    classes = inspect.signature(network).parameters["num_classes"].default
+    side = 224 if classes == 1000 else 32  # of ImageNet or of CIFAR
+    shape = (3, side, side) if "initializer" in options else (1, 28, 28)
     return network(**options), shape
 
 

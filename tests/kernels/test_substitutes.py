@@ -156,9 +156,6 @@ def examples(dtype):
     yield "conv_transpose", (x_, w_, b_, (6, 7), window, 2)
     yield "conv_transpose", (x_, w_, None, (5, 8), window, 2)
     yield "conv_transpose_backward", (dy_, x_, w_, window, 2)
-    centers = normal(5, (3, 4), dtype=dtype)
-    yield "radial_basis", (table, centers)
-    yield "radial_basis_backward", (normal(6, (5, 3), dtype=dtype), table, centers)
     yield "keep_mask", ((3, 4, 5), 0.3, np.array([7], np.uint64), 0x2545F4914F6CDD1D)
 
 

@@ -167,8 +167,6 @@ def test_rows_and_columns_of_many_classes(backend):
         assert_half(y, np.full(x.shape, 1 / terms))
         dx = ops.softmax_backward(half(np.ones(x.shape)), y, axis)
         np.testing.assert_allclose(to_host(dx), 0, atol=2e-7 if axis == 0 else 2e-4)
-    far = ops.radial_basis(half(np.full((1, 5000), 1.0)), half(np.full((2, 5000), -1.0)))
-    assert_half(far, np.full((1, 2), -20_000))
 
 
 # ---------------------------------------------------------------- PyTorch

@@ -24,6 +24,9 @@ from xpcnn.layers.representation import arguments
 from xpcnn.optimizers import Optimizer
 from xpcnn.training.state import Position, generator
 
+RENAMED = {"ChannelScale": "Scale"}
+"""Layers whose name in a checkpoint of version 0.1 is another."""
+
 
 def save_checkpoint(
     file: str | PathLike[str],
@@ -231,7 +234,7 @@ def _other_layers(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str
         (kind, theirs), (own_kind, own) = (
             (side[name][0], side[name][1]) if name in side else ("absent", {}) for side in (saved, ours)
         )
-        own = json.loads(_json(own))
+        own, kind = json.loads(_json(own)), RENAMED.get(kind, kind)
         shown = f"layer {name}" if name else "the model"
         if kind != own_kind:
             wrong.append(f"{shown} is {kind}, yours {own_kind}")
