@@ -13,8 +13,8 @@ from xpcnn.errors.checks import whole
 from xpcnn.geometry import Pair, Window
 from xpcnn.initializers import Initializer, he_normal
 from xpcnn.layers.base import Layer, check_dtype
+from xpcnn.layers.checks import check_images, image_shape
 from xpcnn.layers.parameter import Buffer, Parameter
-from xpcnn.layers.pooling import check_images, image_shape
 from xpcnn.layers.shapes import Shape
 from xpcnn.layers.weights import drawn
 from xpcnn.random import Seed
