@@ -187,7 +187,7 @@ def test_bad_input(layer, x, error, message):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((3, 9), "expected one image, C, H, W, got (3, 9); put Conv before Flatten"),
+        ((3, 9), "expected one image, (C, H, W), got (3, 9); put it before Flatten"),
         ((1, 9, 9), "expected 3 channels, got 1 in (1, 9, 9); pass in_channels=1"),
         ((3, 9, 2), "expected a width of at least 3, got 2"),
     ],

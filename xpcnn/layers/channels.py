@@ -9,6 +9,7 @@ from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
 from xpcnn.errors.checks import whole
 from xpcnn.layers.base import Layer, check_dtype
+from xpcnn.layers.checks import check_channels
 from xpcnn.layers.parameter import Parameter
 from xpcnn.layers.shapes import Shape
 
@@ -101,7 +102,7 @@ class PadChannels(Layer):
         self.extra = whole(extra, "extra", "PadChannels", 0)
 
     def forward(self, x: Array) -> Array:
-        self.output_shape(x.shape[1:])
+        check_channels(x.shape, None, self, batch=1)
         self.save_for_backward(x.shape[1])
         return ops.pad_channels(x, self.extra)
 
@@ -110,6 +111,5 @@ class PadChannels(Layer):
         return dy[:, :C]
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        if not input_shape:
-            raise ShapeError(f"{self}: expected (C, ...) for one sample, got (); pass x with a channel axis")
+        check_channels(input_shape, None, self)
         return input_shape[0] + self.extra, *input_shape[1:]
