@@ -121,17 +121,17 @@ def check_targets(criterion: Any, targets: Any, output_shape: Any, who: str) -> 
         raise type(error)(f"{who}: {str(error).removeprefix(f'{criterion}: ')}") from None
 
 
-def weight(criterion: Any, targets: Any, output_shape: Any) -> float:
-    """Return `Loss.count` of a loss; of one that has no such method, what the default is."""
-    count: float = getattr(criterion, "count", Loss().count)(targets, output_shape)
-    return count
+def weight(criterion: Any, targets: Any, output_shape: Any, by_sample: bool = False) -> float:
+    """Return `Loss.count` of a loss; of one that has no such method, or `by_sample`, the number of samples."""
+    count = Loss().count if by_sample else getattr(criterion, "count", Loss().count)
+    return float(count(targets, output_shape))
 
 
-def total(criterion: Any, loss: Any, targets: Any, output_shape: Any) -> Any:
+def total(criterion: Any, loss: Any, targets: Any, output_shape: Any, by_sample: bool = False) -> Any:
     """Return the sum that a batch's loss is the mean of, or the loss itself if it is a sum already."""
     if getattr(criterion, "reduction", MEAN) == SUM:
         return loss
-    return loss * weight(criterion, targets, output_shape)
+    return loss * weight(criterion, targets, output_shape, by_sample)
 
 
 def known_reduction(reduction: Any, who: str) -> str:

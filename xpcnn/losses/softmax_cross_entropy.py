@@ -8,7 +8,7 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, active_backend, check_array, to_device, xp
-from xpcnn.data.batches import check_host_array, check_labels, weights_that_are_none
+from xpcnn.data.labels import bad_probabilities, check_host_array, check_labels
 from xpcnn.errors import DatasetError, DtypeError, HyperparameterError, ShapeError
 from xpcnn.errors.checks import is_number, is_whole, number
 from xpcnn.kernels.precision import computing
@@ -250,7 +250,7 @@ class SoftmaxCrossEntropy(Loss):
                 raise DtypeError(
                     f"{self}: expected rows of probabilities, got {labels.dtype.name}; pass labels.astype('float32')"
                 )
-            if isinstance(labels, np.ndarray) and (wrong := weights_that_are_none(labels)).size:
+            if isinstance(labels, np.ndarray) and (wrong := bad_probabilities(labels)).size:
                 raise DatasetError(
                     f"{self}: expected rows of probabilities, finite and none below 0, got {wrong[0]}; "
                     "correct the labels"
