@@ -1,5 +1,7 @@
 """From a data set to the batches that a model is trained on."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator
 from typing import Any, Self

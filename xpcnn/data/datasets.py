@@ -9,6 +9,8 @@ everything that runs, by the environment variable XPCNN_DATA; a data set's files
 subfolder (mnist, fashion-mnist, cifar10) or in the folder itself.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Checks of labels and targets, on the host, before the first step."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Batches that a thread prepares while the device works on those before, with the same bits as without it."""
 
+from __future__ import annotations
+
 import contextvars
 import json
 from collections import deque

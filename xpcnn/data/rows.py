@@ -3,6 +3,8 @@
 NumPy arrays, memory maps included, are used as they are.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -34,7 +36,7 @@ class Rows:
         read = [self._read(i) for i in self.order[index]]
         return np.stack(read) if read else np.empty((0, *self.shape[1:]), self.dtype)
 
-    def take(self, index: Any) -> "Rows":
+    def take(self, index: Any) -> Rows:
         """Return the rows with these indices, unread."""
         return Rows(self.rows, self.order[index])
 

@@ -1,5 +1,7 @@
 """Images and their labels: how they are held, cut, and recognised in what a user passes."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What a transform is: a function of (images, rng), or of (images, targets, rng) where the targets change too."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias

@@ -5,6 +5,8 @@ dtype. It draws for each image anew, never writes into its argument, and the sam
 the same result.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

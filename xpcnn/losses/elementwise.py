@@ -1,5 +1,7 @@
 """Losses that compare each element of y with one of the target."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Training as a loop you can read: a generator, so the caller prints, saves or stops between two epochs."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -8,18 +10,20 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpcnn.backend import Array, active_backend, to_device, to_host
+from xpcnn.data import layout
 from xpcnn.data.batches import Batches, batches
 from xpcnn.data.labels import check_labels
-from xpcnn.data.rows import Arrays, each, parts
+from xpcnn.data.rows import Arrays, parts
 from xpcnn.data.splits import Split, check_images, pair
 from xpcnn.data.transformation import Transformation, check_images_only, takes_targets
 from xpcnn.errors import DatasetError, DivergenceError, DtypeError, HyperparameterError, ShapeError
 from xpcnn.errors.checks import function, number, whole
 from xpcnn.layers import Layer, no_grad
-from xpcnn.losses.base import check_loss, check_targets, total, weight
+from xpcnn.losses.base import check_loss, check_targets, multiplier, weight
 from xpcnn.optimizers import Optimizer
 from xpcnn.random import Seed
 from xpcnn.schedules import Schedule
+from xpcnn.training.epochs import trained_by_a_loop
 from xpcnn.training.metrics import accuracy
 from xpcnn.training.state import Position
 
@@ -28,6 +32,7 @@ Metric: TypeAlias = Callable[[Any, Any], Any]
 Progress: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 
 
+@trained_by_a_loop
 def train(
     model: Layer,
     criterion: Any,
@@ -94,14 +99,14 @@ def train(
         raise DtypeError(
             f"train: expected an optimizer, got {optimizer!r:.60}; pass Adam(model.parameters()), say"
         )
-    check_loss(criterion, "train")
+    check_loss(criterion, "train", model)
     whole(epochs, "epochs", "train", 0, error=HyperparameterError)
     if schedule is not None:
         function(schedule, "schedule", "train", "pass schedules.cosine(0.1, steps), say")
     dataset = pair(dataset, "train")
     at = Position(rng) if position is None else position
     feed = batches(*dataset, batch_size, at.rng, transform)
-    output_shape = _output_shape(model, feed)
+    output_shape = layout.output_shape(model, feed, "train")
     check_targets(criterion, _targets_to_check(feed), output_shape, "train")
     changed = takes_targets(transform)  # then what the targets count is known only batch by batch
     while at.epoch <= epochs:
@@ -117,7 +122,7 @@ def train(
                 _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
             model.backward(criterion.backward(), need_dx=False)
             optimizer.step()
-            at.advance(total(criterion, loss, targets, output_shape, changed))  # stays on the device
+            at.advance(loss * multiplier(criterion, targets, output_shape, changed))  # stays on the device
         sums = to_host(at.losses)  # the only download
         _check_finite(sums, optimizer.steps - len(feed) + 1, at.epoch, optimizer)
         yield (
@@ -144,7 +149,8 @@ def predict(
     check_images_only(transform, "predict")
     check_images(images, "predict")
     feed = batches(images, images, batch_size, transform=transform)
-    return _outputs(model, feed, progress)
+    with layout.explaining(model, feed, "predict"):
+        return _outputs(model, feed, progress)
 
 
 def evaluate(
@@ -185,21 +191,21 @@ def evaluate(
             model, copy.copy(metric), feed, progress
         )  # the caller may yet call backward() on it
     function(metric, "metric", "evaluate", "pass metrics.accuracy, or a loss such as MeanSquaredError()")
-    output_shape = _output_shape(model, feed)
+    output_shape = layout.output_shape(model, feed, "evaluate")
     if metric is accuracy:
         _check_classes(feed.labels, output_shape)
     return metric(_outputs(model, feed, progress), feed.targets())
 
 
 def _mean_loss(model: Layer, criterion: Any, feed: Batches, progress: Progress) -> float:
-    output_shape = _output_shape(model, feed)
+    output_shape = layout.output_shape(model, feed, "evaluate")
     check_targets(criterion, _targets_to_check(feed), output_shape, "evaluate")
     sums = 0.0
     with _evaluating(model):
         for images, targets in progress(feed):
             loss = criterion(model(_upload(images)), _upload(targets))
             _check_number(loss, criterion, "evaluate")
-            sums += float(total(criterion, float(loss), targets, output_shape))
+            sums += float(loss) * multiplier(criterion, targets, output_shape)
     return sums / weight(criterion, feed.labels, output_shape)
 
 
@@ -223,11 +229,6 @@ def _evaluating(model: Layer) -> Iterator[None]:
     finally:
         for layer, training in modes:
             layer.training = training
-
-
-def _output_shape(model: Layer, feed: Batches) -> Any:
-    """Return the shape of the model's output for one sample of a data set."""
-    return model.output_shape(each(lambda part: part.shape[1:], feed.images))
 
 
 def _targets_to_check(feed: Batches) -> Any:

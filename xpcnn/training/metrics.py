@@ -1,11 +1,24 @@
 """How good predictions are, on the host: whole numbers counted, then divided once."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpcnn.errors import DatasetError, ShapeError
 from xpcnn.errors.checks import whole
+from xpcnn.losses import SoftmaxCrossEntropy
+
+__all__ = [
+    "ClassMetrics",
+    "accuracy",
+    "accuracy_of",
+    "confusion_matrix",
+    "per_class",
+]
 
 
 def accuracy(
@@ -53,6 +66,18 @@ def accuracy(
             "that counts; pass at least one"
         )
     return float(right.mean())
+
+
+def accuracy_of(criterion: Any) -> Callable[[Any, Any], float] | None:
+    """Return the accuracy for a loss of classes, with its axis and ignored label; None for other losses."""
+    if not isinstance(criterion, SoftmaxCrossEntropy):
+        return None
+
+    @functools.wraps(accuracy)
+    def metric(predictions: np.ndarray, labels: np.ndarray) -> float:
+        return accuracy(predictions, labels, axis=criterion.axis, ignore_index=criterion.ignore_index)
+
+    return metric
 
 
 def _largest(scores: np.ndarray, axis: int) -> np.ndarray:
@@ -107,3 +132,7 @@ def per_class(confusion: np.ndarray) -> list[ClassMetrics]:
         f1 = 2 * found / max(called + support, 1)
         metrics.append(ClassMetrics(float(precision), float(recall), float(f1), int(support)))
     return metrics
+
+
+def __dir__() -> list[str]:
+    return __all__
