@@ -1,8 +1,12 @@
 """At most eight modules stand beside the packages: every other one has a room."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import xpcnn
 
@@ -41,3 +45,52 @@ def test_importing_the_package_is_enough():
     ).stdout.split()
     assert {"models", "layers", "check_layer", "gradient_check"} <= set(shown)
     assert not [name for name in shown if name.startswith("_")]
+
+
+ROOMS = sorted(xpcnn._ROOMS - {"simulated"})
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_tab_shows_public_names_and_no_more(room):
+    module = importlib.import_module(f"xpcnn.{room}")
+    shown = dir(module)
+    assert shown
+    for name in shown:
+        value = getattr(module, name)
+        assert not name.startswith("_")
+        assert room == "interop" or not inspect.ismodule(value), f"{room}.{name} is a module"
+        home = getattr(value, "__module__", "xpcnn").partition(".")[0]
+        assert home in ("xpcnn", "typing", "types", "builtins", "collections")
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        "checkpoint",
+        "data",
+        "initializers",
+        "losses",
+        "optimizers",
+        "random",
+        "schedules",
+        "training",
+        "visualization",
+    ],
+)
+def test_help_shows_signatures_that_can_be_read(room):
+    """As they are written: aliases are not spelled out, and no name has its module before it."""
+    module = importlib.import_module(f"xpcnn.{room}")
+    for name in dir(module):
+        value = getattr(module, name)
+        if inspect.isfunction(value) or (inspect.isclass(value) and not issubclass(value, tuple)):
+            signature = str(inspect.signature(value))
+            assert "numpy." not in signature, f"{name}{signature}"
+            assert "xpcnn." not in signature, f"{name}{signature}"
+            assert "typing." not in signature, f"{name}{signature}"
+
+
+@pytest.mark.parametrize("name", ["interop.torch", "interop.onnx", "interop.book"])
+def test_rooms_of_rooms_load_when_they_are_named(name):
+    code = f"import xpcnn; print(xpcnn.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"xpcnn.{name}"

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from xpcnn import initializers, layers, losses, models, optimizers, random, schedules, training
-from xpcnn.data import Compose, Crop, Flip, Normalize, RandomAffine, Shift
-from xpcnn.data.batches import batches, check_labels
+from xpcnn.data import Compose, Crop, Flip, Normalize, RandomAffine, Shift, batches, check_labels
 from xpcnn.debug.gradients import gradient_check, numerical_gradient
 from xpcnn.errors import DatasetError, DtypeError, HyperparameterError, ShapeError, XpcnnError
 from xpcnn.geometry import Window

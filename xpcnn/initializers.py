@@ -5,6 +5,8 @@ A weight's shape is (out, in, *kernel), as Affine and Conv keep it: a unit of th
 Filters that began equal would see the same gradient and stay equal: hence chance.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import TypeAlias
@@ -14,6 +16,19 @@ import numpy as np
 from xpcnn.errors import ShapeError
 from xpcnn.errors.checks import lengths, number
 from xpcnn.random import Seed, default_rng
+
+__all__ = [
+    "Initializer",
+    "fans",
+    "he_normal",
+    "he_uniform",
+    "lecun_uniform",
+    "normal",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
 
 Initializer: TypeAlias = Callable[[tuple[int, ...], Seed], np.ndarray]
 
@@ -82,3 +97,7 @@ def lecun_uniform(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
 def zeros(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
     """Zeros, which take no time and, until written to, no memory: to count a network's parameters, or to load them."""
     return np.zeros(lengths(shape, "initializer"), np.float32)
+
+
+def __dir__() -> list[str]:
+    return __all__

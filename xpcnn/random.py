@@ -5,6 +5,8 @@ Dropout needs its bits on the device: there element n of a stream is a hash of n
 that NumPy and CuPy do alike, so two backends drop the same units.
 """
 
+from __future__ import annotations
+
 import threading
 from contextvars import ContextVar
 from typing import TypeAlias
@@ -14,6 +16,14 @@ import numpy as np
 from xpcnn.backend import Array, xp
 from xpcnn.errors import HyperparameterError
 from xpcnn.errors.checks import whole
+
+__all__ = [
+    "Seed",
+    "counter_bits",
+    "default_rng",
+    "draw_key",
+    "seed",
+]
 
 Seed: TypeAlias = np.random.Generator | int | None
 
@@ -105,3 +115,7 @@ def counter_bits(counter: Array, key: int) -> Array:
         x = x * x + addend
         x = (x >> half) | (x << half)
     return ((x * x + z) >> half).astype(xp.uint32)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,10 +5,10 @@ import pytest
 from strategies import assert_close, normal
 
 from xpcnn.backend import to_device, to_host
-from xpcnn.errors import BackwardError, ShapeError
+from xpcnn.errors import BackwardError, HyperparameterError, ShapeError
 from xpcnn.layers import Affine, Auxiliary, Flatten, Sequential, Tanh
 from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy
-from xpcnn.optimizers import Adam
+from xpcnn.optimizers import SGD, Adam
 from xpcnn.training import evaluate, train
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -74,6 +74,44 @@ def test_the_loss_is_a_weighted_sum():
         BackwardError, match=r"AuxiliaryCrossEntropy\(weight=0.3\): backward\(\) called without"
     ):
         criterion.backward()
+
+
+OPTIONS = {"label_smoothing": 0.1, "class_weight": (1.0, 2.0, 0.5), "ignore_index": 1}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_the_options_are_those_of_each_head(reduction, axis):
+    shape = (7, 3) if axis == -1 else (7, 3, 2, 2)
+    labels = to_device(np.random.default_rng(0).integers(0, 3, shape[:1] + shape[2:]))
+    outputs = [to_device(y) for y in normal(0, shape, shape)]
+    options = {**OPTIONS, "reduction": reduction, "axis": axis}
+    heads = [SoftmaxCrossEntropy(**options) for _ in outputs]
+    main, side = (float(head(y, labels)) for head, y in zip(heads, outputs, strict=True))
+    criterion = AuxiliaryCrossEntropy(0.5, **options)
+    assert float(criterion(outputs, labels)) == pytest.approx(main + 0.5 * side)
+    for dy, head, share in zip(criterion.backward(), heads, (1, 0.5), strict=True):
+        assert_close(dy, share * to_host(head.backward()), "float64")
+    assert criterion.count(to_host(labels), shape[1:]) == heads[0].count(to_host(labels), shape[1:])
+    assert criterion.reduction == reduction
+
+
+def test_a_training_weighs_its_batches_as_the_options_say():
+    """The mean over the epoch is that of one batch, for labels that weigh differently."""
+    x, labels = normal(0, (9, 4)), np.arange(9) % 3
+    criterion = AuxiliaryCrossEntropy(**OPTIONS)
+    (_, whole), (_, pieces) = (
+        next(
+            train(
+                model, criterion, SGD(model.parameters(), 0.0), (x, labels), epochs=1, batch_size=size, rng=0
+            )
+        )
+        for size, model in ((9, network().eval()), (2, network().eval()))
+    )
+    assert pieces == pytest.approx(whole)
+    assert repr(criterion).startswith("AuxiliaryCrossEntropy(weight=0.3, label_smoothing=0.1, class_weight=")
+    with pytest.raises(HyperparameterError, match="AuxiliaryCrossEntropy: expected 0 <= label_smoothing"):
+        AuxiliaryCrossEntropy(label_smoothing=2)
 
 
 def test_without_need_dx_the_first_piece_is_asked_for_none():

@@ -15,3 +15,7 @@ __all__ = [
     "save_checkpoint",
     "save_weights",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,5 +1,7 @@
 """Whole trainings on disk: weights, buffers, the optimizer's state and the position, to the bit."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 import json

@@ -1,5 +1,7 @@
 """Weights on disk: safetensors, a format that holds numbers and no code."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from os import PathLike

@@ -9,21 +9,24 @@ everything that runs, by the environment variable XPCNN_DATA; a data set's files
 subfolder (mnist, fashion-mnist, cifar10) or in the folder itself.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpcnn._disk.caches import say, user_folder
 from xpcnn.data import cifar
-from xpcnn.data.batches import check_labels
 from xpcnn.data.download import Source, check_published, download
 from xpcnn.data.embedded import read_embedded
 from xpcnn.data.idx import read_idx
+from xpcnn.data.labels import check_labels
 from xpcnn.data.sources import CIFAR10, FASHION_MNIST
+from xpcnn.data.splits import Dataset, Split
 from xpcnn.errors import DatasetError
 
 Folder = str | os.PathLike[str]
@@ -43,20 +46,6 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-
-
-class Split(NamedTuple):
-    """Images (N, C, H, W), uint8, and their labels (N,), int64."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-
-class Dataset(NamedTuple):
-    """What a model learns from, and what it is judged by."""
-
-    train: Split
-    test: Split
 
 
 def mnist(data_dir: Folder | None = None) -> Dataset:

@@ -5,6 +5,8 @@ dtype. It draws for each image anew, never writes into its argument, and the sam
 the same result.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,32 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from xpcnn.data.batches import Transformation
+from xpcnn.data.transformation import Rng
 from xpcnn.errors import DatasetError, DtypeError, ShapeError
-from xpcnn.errors.checks import function, is_number, whole
-
-Rng = np.random.Generator | None
-
-
-class Compose:
-    """One transform after another.
-
-    >>> Compose(Crop(4), Flip())
-    Compose(Crop(4), Flip(0.5))
-    """
-
-    def __init__(self, *transforms: Transformation) -> None:
-        for transform in transforms:
-            function(transform, "every transform", "Compose", "pass Compose(Crop(4), Flip()), say")
-        self.transforms = transforms
-
-    def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
-        for transform in self.transforms:
-            images = transform(images, rng)
-        return images
-
-    def __repr__(self) -> str:
-        return f"Compose({', '.join(map(repr, self.transforms))})"
+from xpcnn.errors.checks import is_number, whole
 
 
 class Crop:
@@ -46,6 +25,8 @@ class Crop:
     Source: the augmentation of C.-Y. Lee et al., "Deeply-Supervised Nets", 2015, as used with
     CIFAR-10 by K. He et al., "Deep Residual Learning for Image Recognition", 2016.
     """
+
+    moves_pixels = True
 
     def __init__(self, padding: int) -> None:
         who = f"{type(self).__name__}({padding!r})"
@@ -74,7 +55,9 @@ class Shift(Crop):
 
 
 class Flip:
-    """Mirror left and right with probability p. Not for digits: a mirrored 2 is none."""
+    """Mirror left and right with probability p. Not for digits: a mirrored 2 is not a 2."""
+
+    moves_pixels = True
 
     def __init__(self, p: float = 0.5) -> None:
         if not (is_number(p) and 0 <= p <= 1):
@@ -108,6 +91,8 @@ class Normalize:
     array([[[[1.]]]], dtype=float32)
     """
 
+    moves_pixels = False
+
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
         self.mean, self.std = _one_a_channel(mean, "mean"), _one_a_channel(std, "std above 0")
         if not (self.std > 0).all():
@@ -132,7 +117,7 @@ class Normalize:
 
 
 class RandomAffine:
-    """Turn, zoom and move each image a little, about its centre; zeros come in.
+    """Rotate, zoom and shift each image a little, about its centre; zeros come in.
 
     Drawn evenly for each image: an angle from -degrees to degrees, a factor from 1 - scale to
     1 + scale, and a displacement of up to `shift` pixels in both directions. A pixel is read at
@@ -141,6 +126,8 @@ class RandomAffine:
     Source: P. Simard, D. Steinkraus, J. Platt, "Best Practices for Convolutional Neural Networks
     Applied to Visual Document Analysis", 2003.
     """
+
+    moves_pixels = True
 
     def __init__(self, degrees: float, scale: float = 0.0, shift: float = 0.0) -> None:
         self.degrees, self.scale, self.shift = degrees, scale, shift

@@ -4,3 +4,7 @@ from xpcnn.debug.check_layer import CHECKS, check_layer
 from xpcnn.debug.gradients import gradient_check, numerical_gradient
 
 __all__ = ["CHECKS", "check_layer", "gradient_check", "numerical_gradient"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -75,3 +75,7 @@ class ExerciseError(XpcnnError, ValueError):
 
 class BenchmarkError(XpcnnError, RuntimeError):
     """A measurement that cannot be made, or that would compare what is not the same."""
+
+
+def __dir__() -> list[str]:
+    return [name for name, value in globals().items() if isinstance(value, type)]

@@ -58,3 +58,7 @@ __all__ = [
     "no_grad",
     "one_pass",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

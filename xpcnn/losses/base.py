@@ -1,9 +1,20 @@
 """What a loss is: a function of outputs and targets that gives one number, and the gradient of that number."""
 
+from __future__ import annotations
+
+import warnings
 from typing import Any, ClassVar
 
 from xpcnn.backend import Array
-from xpcnn.errors import BackwardError, DatasetError, DtypeError, HyperparameterError, XpcnnError
+from xpcnn.errors import (
+    BackwardError,
+    DatasetError,
+    DtypeError,
+    HyperparameterError,
+    XpcnnError,
+    XpcnnWarning,
+)
+from xpcnn.layers import Sequential
 from xpcnn.layers.representation import shown_arguments
 
 MEAN, SUM = "mean", "sum"
@@ -43,6 +54,8 @@ class Loss:
 
     reduction: str = MEAN
     target_name: ClassVar[str] = "target"
+    applies: ClassVar[type | None] = None
+    """The layer that this loss applies itself to what the model returns."""
     _saved: tuple[Any, ...] | None = None
 
     def __call__(self, y: Any, target: Any) -> Array:
@@ -96,8 +109,11 @@ class Loss:
         return f"{type(self).__name__}({', '.join(shown_arguments(self))})"
 
 
-def check_loss(criterion: Any, who: str) -> None:
-    """Raise DtypeError for what is no loss: a class, say, or a function without backward()."""
+def check_loss(criterion: Any, who: str, model: Any = None) -> None:
+    """Raise DtypeError for anything but a loss: a class, say, or a function without backward().
+
+    Warn if the model ends in the activation that the loss applies itself.
+    """
     if isinstance(criterion, type) or not callable(criterion):
         raise DtypeError(
             f"{who}: expected criterion to be a loss, got {criterion!r:.60}; "
@@ -107,6 +123,19 @@ def check_loss(criterion: Any, who: str) -> None:
         raise DtypeError(
             f"{who}: expected criterion to have backward(), got {criterion!r:.60}; "
             "define it, so that it returns dL/dy, as xpcnn.losses.Loss says"
+        )
+    last = model
+    while isinstance(last, Sequential) and last.layers:
+        last = last.layers[-1]
+    applied = getattr(criterion, "applies", None)
+    if applied is not None and isinstance(last, applied):
+        name = type(last).__name__
+        warnings.warn(
+            XpcnnWarning(
+                f"{who}: the model ends in {name}, which {type(criterion).__name__} applies itself: gradients get too "
+                f"small; leave the last layer out, model[:-1]"
+            ),
+            stacklevel=4,
         )
 
 
@@ -121,17 +150,17 @@ def check_targets(criterion: Any, targets: Any, output_shape: Any, who: str) -> 
         raise type(error)(f"{who}: {str(error).removeprefix(f'{criterion}: ')}") from None
 
 
-def weight(criterion: Any, targets: Any, output_shape: Any) -> float:
-    """Return `Loss.count` of a loss; of one that has no such method, what the default is."""
-    count: float = getattr(criterion, "count", Loss().count)(targets, output_shape)
-    return count
+def weight(criterion: Any, targets: Any, output_shape: Any, by_sample: bool = False) -> float:
+    """Return `Loss.count` of a loss; of one that has no such method, or `by_sample`, the number of samples."""
+    count = Loss().count if by_sample else getattr(criterion, "count", Loss().count)
+    return float(count(targets, output_shape))
 
 
-def total(criterion: Any, loss: Any, targets: Any, output_shape: Any) -> Any:
-    """Return the sum that a batch's loss is the mean of, or the loss itself if it is a sum already."""
+def multiplier(criterion: Any, targets: Any, output_shape: Any, by_sample: bool = False) -> float:
+    """Return what makes of a batch's loss a sum over the batch: 1 if it is a sum already."""
     if getattr(criterion, "reduction", MEAN) == SUM:
-        return loss
-    return loss * weight(criterion, targets, output_shape)
+        return 1
+    return weight(criterion, targets, output_shape, by_sample)
 
 
 def known_reduction(reduction: Any, who: str) -> str:

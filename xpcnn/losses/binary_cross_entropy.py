@@ -1,11 +1,14 @@
 """The cross-entropy of yes or no, from logits: for two classes, for several labels at once, for masks."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, xp
 from xpcnn.errors import DatasetError
 from xpcnn.errors.checks import number
+from xpcnn.layers import Sigmoid
 from xpcnn.losses.base import MEAN
 from xpcnn.losses.elementwise import Elementwise
 
@@ -25,6 +28,8 @@ class BinaryCrossEntropy(Elementwise):
         A factor on the first term, -t log s(z): above 1 where positive examples are rare. PyTorch's ``pos_weight``.
     reduction : "mean" or "sum"
     """
+
+    applies = Sigmoid
 
     def __init__(self, positive_weight: float = 1.0, reduction: str = MEAN) -> None:
         super().__init__(reduction)

@@ -1,5 +1,7 @@
 """Squares near zero, and absolute distances beyond: smooth at zero, and outliers do not dominate."""
 
+from __future__ import annotations
+
 from xpcnn.backend import Array, xp
 from xpcnn.errors.checks import number
 from xpcnn.losses.base import MEAN

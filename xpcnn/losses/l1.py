@@ -1,5 +1,7 @@
 """The absolute distance: a loss on which outliers weigh no more than others."""
 
+from __future__ import annotations
+
 from xpcnn.backend import Array, xp
 from xpcnn.losses.elementwise import Elementwise
 

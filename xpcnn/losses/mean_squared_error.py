@@ -1,5 +1,7 @@
 """Half the squared distance, averaged over the batch: the loss of the book's chapter 4."""
 
+from __future__ import annotations
+
 from xpcnn.backend import Array
 from xpcnn.losses.elementwise import Elementwise
 

@@ -1,5 +1,7 @@
 """The cross-entropy of classes, from logits: of images, of the pixels of a map, of soft labels."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +10,11 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, active_backend, check_array, to_device, xp
-from xpcnn.data.batches import check_host_array, check_labels, weights_that_are_none
+from xpcnn.data.labels import bad_probabilities, check_host_array, check_labels
 from xpcnn.errors import DatasetError, DtypeError, HyperparameterError, ShapeError
 from xpcnn.errors.checks import is_number, is_whole, number
 from xpcnn.kernels.precision import computing
+from xpcnn.layers import Softmax
 from xpcnn.losses.base import MEAN, SUM, Loss, known_reduction, one_output
 
 
@@ -64,6 +67,7 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     target_name = "labels"
+    applies = Softmax
 
     def __init__(
         self,
@@ -73,18 +77,23 @@ class SoftmaxCrossEntropy(Loss):
         ignore_index: int | None = None,
         reduction: str = MEAN,
     ) -> None:
-        who = "SoftmaxCrossEntropy"
-        self.axis = _whole(axis, "axis", "pass 1 for maps (N,C,H,W)")
+        who = type(self).__name__
+        self.axis = _whole(axis, "axis", who, "pass 1 for maps (N,C,H,W)")
         self.label_smoothing = number(label_smoothing, "label_smoothing", who, 0, 1, fix="0.1 is usual")
-        self.class_weight = None if class_weight is None else _class_weights(class_weight)
+        self.class_weight = None if class_weight is None else _class_weights(class_weight, who)
         self.ignore_index = (
-            None if ignore_index is None else _whole(ignore_index, "ignore_index", "pass 255, say")
+            None if ignore_index is None else _whole(ignore_index, "ignore_index", who, "pass 255, say")
         )
         self.reduction = known_reduction(reduction, who)
         self._weights: tuple[tuple[Any, ...], Array] | None = None
 
     def __call__(self, logits: Array, labels: Array) -> Array:
         check_array(logits, self)
+        if not hasattr(labels, "dtype"):
+            raise DtypeError(
+                f"{self}: expected labels as an array, an integer for each row of logits, got {type(labels).__name__}; "
+                "pass to_device(np.array([3, 1, 2])), say"
+            )
         check_array(labels, self)
         axis = self._check(logits, labels)
         soft, dtype = labels.shape == logits.shape, logits.dtype
@@ -250,7 +259,7 @@ class SoftmaxCrossEntropy(Loss):
                 raise DtypeError(
                     f"{self}: expected rows of probabilities, got {labels.dtype.name}; pass labels.astype('float32')"
                 )
-            if isinstance(labels, np.ndarray) and (wrong := weights_that_are_none(labels)).size:
+            if isinstance(labels, np.ndarray) and (wrong := bad_probabilities(labels)).size:
                 raise DatasetError(
                     f"{self}: expected rows of probabilities, finite and none below 0, got {wrong[0]}; "
                     "correct the labels"
@@ -272,21 +281,19 @@ class SoftmaxCrossEntropy(Loss):
         return axis
 
 
-def _whole(value: Any, name: str, fix: str) -> int:
+def _whole(value: Any, name: str, who: str, fix: str) -> int:
     if is_whole(value):
         return int(value)
-    raise HyperparameterError(
-        f"SoftmaxCrossEntropy: expected {name} to be a whole number, got {value!r:.60}; {fix}"
-    )
+    raise HyperparameterError(f"{who}: expected {name} to be a whole number, got {value!r:.60}; {fix}")
 
 
-def _class_weights(values: Any) -> tuple[float, ...]:
+def _class_weights(values: Any, who: str) -> tuple[float, ...]:
     weights = values.tolist() if hasattr(values, "tolist") else values
     if isinstance(weights, (list, tuple)) and weights and all(is_number(w) and w >= 0 for w in weights):
         floats = tuple(map(float, weights))
         if any(floats):
             return floats
     raise HyperparameterError(
-        f"SoftmaxCrossEntropy: expected class_weight to be finite numbers of at least 0, got {values!r:.60}; "
+        f"{who}: expected class_weight to be finite numbers of at least 0, got {values!r:.60}; "
         "pass one for each class, not all of them 0"
     )

@@ -38,3 +38,7 @@ __all__ = [  # noqa: RUF022 - family by family
 
 BY_NAME: dict[str, Callable[..., Layer]] = {name: globals()[name] for name in __all__[1:]}
 """Every network by its name, in the order of docs/models.md."""
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -102,3 +102,7 @@ __all__ = [
     "upsample_nearest",
     "upsample_nearest_backward",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

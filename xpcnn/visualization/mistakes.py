@@ -1,5 +1,7 @@
 """The images that a network gets wrong, the surest mistake first: often the labels are to blame."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,7 +47,7 @@ def draw_mistakes(
     names: Sequence[str],
     dataset: str,
     limit: int = COLUMNS * MAX_ROWS,
-) -> "Figure":
+) -> Figure:
     """Draw the first `limit` mistakes in a grid, and say above it how many there are.
 
     Parameters
@@ -83,7 +85,7 @@ def draw_mistakes(
     return figure
 
 
-def _draw_cell(axes: "Axes", image: np.ndarray, mistake: Mistake, names: Sequence[str]) -> None:
+def _draw_cell(axes: Axes, image: np.ndarray, mistake: Mistake, names: Sequence[str]) -> None:
     if len(image) == 1:
         axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=255)
     else:
@@ -103,7 +105,7 @@ def _draw_cell(axes: "Axes", image: np.ndarray, mistake: Mistake, names: Sequenc
     axes.text(1, row, f"#{mistake.place}", fontsize=7, ha="right", **{**below, "color": GREY})
 
 
-def _bar(axes: "Axes", width: float, colour: str) -> Any:
+def _bar(axes: Axes, width: float, colour: str) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((0, -0.08), width, 0.045, transform=axes.transAxes, color=colour, lw=0, clip_on=False)
