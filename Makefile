@@ -56,7 +56,7 @@ fast-tests: $(VENV)/installed-dev  ## the tests that take no more than seconds
 	$(RUN) -m pytest -m "not slow" $(ARGS)
 
 kernels: $(VENV)/installed  ## compile the CUDA kernels for every architecture (needs nvcc): registers, spills
-	$(RUN) scripts/compile_kernels.py $(ARGS)
+	$(RUN) tools/compile_kernels.py $(ARGS)
 
 format: $(VENV)/installed-dev  ## format the code and mend what ruff can mend
 	$(RUN) -m ruff format

@@ -1,7 +1,7 @@
 """Compile every CUDA kernel for every architecture with nvcc; fail if one spills registers into memory.
 
-    python scripts/compile_kernels.py                         all that xpcnn is meant to run on
-    python scripts/compile_kernels.py --arch 80 90            these alone
+    python tools/compile_kernels.py                         all that xpcnn is meant to run on
+    python tools/compile_kernels.py --arch 80 90            these alone
 
 Without nvcc there is nothing to do; that is said, and is no failure unless --require is given.
 """
