@@ -2,6 +2,7 @@
 
 from xpcnn.training.loop import Dataset, Metric, Progress, evaluate, predict, train
 from xpcnn.training.state import Position
+from xpcnn.training.step import step
 
 __all__ = [
     "Dataset",
@@ -10,5 +11,6 @@ __all__ = [
     "Progress",
     "evaluate",
     "predict",
+    "step",
     "train",
 ]

@@ -27,6 +27,7 @@ from xpcnn.random import Seed
 from xpcnn.schedules import Schedule
 from xpcnn.training.metrics import accuracy
 from xpcnn.training.state import Position
+from xpcnn.training.step import step
 
 Dataset: TypeAlias = tuple[Arrays, Arrays]
 Metric: TypeAlias = Callable[[Any, Any], Any]
@@ -107,6 +108,13 @@ def train(
     feed = batches(*dataset, batch_size, at.rng, transform)
     output_shape = _output_shape(model, feed)
     check_targets(criterion, _targets_to_check(feed), output_shape, "train")
+
+    def check(phase: str, loss: Any) -> None:
+        if phase == "loss":
+            _check_number(loss, criterion)
+            if not active_backend().asynchronous:
+                _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
+
     while at.epoch <= epochs:
         model.train()
         order = at.shuffle(feed.size, len(feed))
@@ -114,12 +122,7 @@ def train(
             if schedule is not None:
                 optimizer.lr = _rate(schedule, optimizer.steps)
             images, targets = _upload(images), _upload(targets)  # the only upload
-            loss = criterion(model(images), targets)
-            _check_number(loss, criterion)
-            if not active_backend().asynchronous:
-                _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
-            model.backward(criterion.backward(), need_dx=False)
-            optimizer.step()
+            loss = step(model, criterion, optimizer, images, targets, check)
             at.advance(total(criterion, loss, targets, output_shape))  # stays on the device
         sums = to_host(at.losses)  # the only download
         _check_finite(sums, optimizer.steps - len(feed) + 1, at.epoch, optimizer)
