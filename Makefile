@@ -64,7 +64,7 @@ fast-tests: $(VENV)/installed-dev  ## the tests that take no more than seconds
 	$(RUN) -m pytest $(TOGETHER) -m "not slow" $(ARGS)
 
 kernels: $(VENV)/installed  ## compile the CUDA kernels for every architecture (needs nvcc): registers, spills
-	$(RUN) scripts/compile_kernels.py $(ARGS)
+	$(RUN) tools/compile_kernels.py $(ARGS)
 
 format: $(VENV)/installed-dev  ## format the code and fix what ruff can fix
 	$(RUN) -m ruff format

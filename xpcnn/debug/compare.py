@@ -17,6 +17,7 @@ from xpcnn.errors import BackendError
 from xpcnn.kernels import CHOICES
 from xpcnn.layers import Layer, Parameter
 from xpcnn.losses import SoftmaxCrossEntropy
+from xpcnn.training import step
 
 
 class Quantity(NamedTuple):
@@ -93,13 +94,13 @@ class Contestant:
                 if isinstance(value, Parameter):
                     add(shown, f"gradient of {parameter}", value.grad)
 
+        def after(phase: str, value: Any) -> None:
+            if what := {"loss": "loss", "loss backward": "gradient of the logits"}.get(phase):
+                add("criterion", what, value)
+
         with running(self.backend):
             with traced(self.model, leave=leave):
-                add("criterion", "loss", self.criterion(self.model(to_device(images)), to_device(labels)))
-                dlogits = self.criterion.backward()
-                add("criterion", "gradient of the logits", dlogits)
-                self.model.backward(dlogits, need_dx=False)
-            self.optimizer.step()
+                step(self.model, self.criterion, self.optimizer, to_device(images), to_device(labels), after)
             for name, parameter in self.model.named_parameters():
                 add(name, "value after the step", parameter.data)
             for name, buffer in self.model.named_buffers():
@@ -156,12 +157,12 @@ def compare(
     feed = data.batches(images[: steps * batch_size], labels[: steps * batch_size], batch_size)
     largest = Difference(0, "", "nothing", 0.0, (), 0.0, 0.0)
     rng = np.random.default_rng(seed)
-    for step, (x, t) in enumerate(feed, start=1):
+    for number, (x, t) in enumerate(feed, start=1):
         x = x + rng.uniform(0, 1 / 255, x.shape).astype(x.dtype)
         for first, second in zip(*(contestant.step(x, t) for contestant in contestants), strict=True):
-            found = difference(step, first, second)
+            found = difference(number, first, second)
             if found.relative > tolerance:
-                return Comparison(backends, tolerance, step, found, largest)
+                return Comparison(backends, tolerance, number, found, largest)
             largest = max(largest, found, key=lambda item: item.relative)
     return Comparison(backends, tolerance, steps, None, largest)
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from xpcnn._table import text_table
+
 if TYPE_CHECKING:
     from xpcnn.layers.base import Layer
 
@@ -60,16 +62,7 @@ class Summary(str):
             ),
             ("", "total", _by(model.output_shape(input_shape)), f"{parameters:,}", f"{multiply_adds:,}"),
         ]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join(
-                cell.ljust(w) if i < 2 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
-        ]
-        rule = "-" * len(text[0])
-        summary = cls("\n".join(line.rstrip() for line in (text[0], rule, *text[1:-1], rule, text[-1])))
+        summary = cls(text_table(lines, "<<>", total=True))
         summary.rows, summary.parameters, summary.multiply_adds = rows, parameters, multiply_adds
         return summary
 

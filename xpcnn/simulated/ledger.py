@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, get_args
 
+from xpcnn._table import text_table
 from xpcnn.simulated.call_site import call_site
 from xpcnn.simulated.events import Kind, Listener, listening
 
@@ -86,13 +87,7 @@ class Ledger(Listener):
             for site in sorted(sites, key=_by_file_and_line)
         ]
         rows = [("line", *KINDS, "calls"), *rows, ("total", *(str(self.total(kind)) for kind in KINDS), "")]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join((row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1])).rstrip()
-            for row in rows
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join((lines[0], rule, *lines[1:-1], rule, lines[-1]))
+        return text_table(rows, "<" + ">" * len(KINDS) + "<", total=True)
 
     def __repr__(self) -> str:
         return f"Ledger({', '.join(f'{kind}={self.total(kind)}' for kind in KINDS)})"

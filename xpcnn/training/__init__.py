@@ -5,6 +5,7 @@ from xpcnn.training.fit import fit
 from xpcnn.training.history import History
 from xpcnn.training.loop import Dataset, Metric, Progress, evaluate, predict, train
 from xpcnn.training.state import Position
+from xpcnn.training.step import step
 
 __all__ = [
     "Dataset",
@@ -16,6 +17,7 @@ __all__ = [
     "evaluate",
     "fit",
     "predict",
+    "step",
     "train",
 ]
 

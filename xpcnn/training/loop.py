@@ -26,6 +26,7 @@ from xpcnn.schedules import Schedule
 from xpcnn.training.epochs import trained_by_a_loop
 from xpcnn.training.metrics import accuracy
 from xpcnn.training.state import Position
+from xpcnn.training.step import step
 
 Dataset: TypeAlias = Split | tuple[Arrays, Arrays]
 Metric: TypeAlias = Callable[[Any, Any], Any]
@@ -109,6 +110,13 @@ def train(
     output_shape = layout.output_shape(model, feed, "train")
     check_targets(criterion, _targets_to_check(feed), output_shape, "train")
     changed = takes_targets(transform)  # then what the targets count is known only batch by batch
+
+    def check(phase: str, loss: Any) -> None:
+        if phase == "loss":
+            _check_number(loss, criterion)
+            if not active_backend().asynchronous:
+                _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
+
     while at.epoch <= epochs:
         model.train()
         order = at.shuffle(feed.size, len(feed))
@@ -116,12 +124,7 @@ def train(
             if schedule is not None:
                 optimizer.lr = _rate(schedule, optimizer.steps)
             images, targets = _upload(images), _upload(targets)  # the only upload
-            loss = criterion(model(images), targets)
-            _check_number(loss, criterion)
-            if not active_backend().asynchronous:
-                _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
-            model.backward(criterion.backward(), need_dx=False)
-            optimizer.step()
+            loss = step(model, criterion, optimizer, images, targets, check)
             at.advance(loss * multiplier(criterion, targets, output_shape, changed))  # stays on the device
         sums = to_host(at.losses)  # the only download
         _check_finite(sums, optimizer.steps - len(feed) + 1, at.epoch, optimizer)

@@ -1,7 +1,7 @@
 """Print the table of docs/models.md: every network with its parameters and multiply-adds.
 
-python scripts/list_models.py
-python scripts/list_models.py --summary resnet50 --depth 1
+python tools/list_models.py
+python tools/list_models.py --summary resnet50 --depth 1
 """
 
 import argparse

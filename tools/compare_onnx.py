@@ -1,7 +1,7 @@
 """Compare with onnxruntime: every network at its full size, with random weights, exported and read back.
 
     pip install "xpcnn[onnx]" onnxruntime
-    python scripts/compare_onnx.py
+    python tools/compare_onnx.py
 
 A difference is max |ours - theirs| / max |theirs| over the scores of two images, in float32. Export itself runs
 onnx.checker and shape inference.

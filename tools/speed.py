@@ -1,8 +1,8 @@
 """Measure against PyTorch what docs/speed.md says, and put the tables on the page.
 
     pip install torch                         an environment with PyTorch, and with xpcnn[fast] for the second half
-    python scripts/speed.py                   three runs of every network, on a machine that does nothing else: minutes
-    python scripts/speed.py --page            only write the tables anew, from docs/speed/against-pytorch.json
+    python tools/speed.py                   three runs of every network, on a machine that does nothing else: minutes
+    python tools/speed.py --page            only write the tables anew, from docs/speed/against-pytorch.json
 
 Every run is `benchmark.py --against pytorch`, whose JSON is kept as it is.
 """
@@ -21,7 +21,7 @@ from xpcnn._disk.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "speed.md", ROOT / "docs" / "speed" / "against-pytorch.json"
-BEGIN, END = "<!-- begin: scripts/speed.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- begin: tools/speed.py -->\n", "<!-- end -->\n"
 NETWORKS = ("simple", "lenet5", "deep")
 GOALS = {
     "pure": {"simple": 1.0, "lenet5": 0.6, "deep": 0.45},

@@ -1,6 +1,6 @@
 """Pack MNIST's four original files as the package data of xpcnn.
 
-    python scripts/pack_mnist.py FOLDER
+    python tools/pack_mnist.py FOLDER
 
 FOLDER holds the files under their original names, plain, .gz or .xz. Each must have its well-known
 MD5 sum, uncompressed. The compression is LZMA2 at its slowest setting: four literal bits of context

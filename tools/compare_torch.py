@@ -1,8 +1,8 @@
 """Compare with torchvision: the same random weights, the same images; logits, gradients and running statistics.
 
     pip install torch torchvision
-    python scripts/compare_torch.py
-    python scripts/compare_torch.py --model resnet50 --model vgg16_bn --batch-size 4
+    python tools/compare_torch.py
+    python tools/compare_torch.py --model resnet50 --model vgg16_bn --batch-size 4
 
 A difference is max |ours - theirs| / max |theirs|, over the logits (float32, in evaluation), the running statistics, or
 one parameter's gradient, of which the worst is shown. In float32 a ReLU near zero falls on one side here and on the

@@ -1,8 +1,8 @@
 """Train every recipe of docs/results.md with three seeds, and write the page from what came out.
 
-python scripts/results.py                 all recipes, one run after another: hours
-python scripts/results.py simple lenet5   these again; the others keep the figures in docs/results.json
-python scripts/results.py --page          only write the page anew from docs/results.json
+python tools/results.py                 all recipes, one run after another: hours
+python tools/results.py simple lenet5   these again; the others keep the figures in docs/results.json
+python tools/results.py --page          only write the page anew from docs/results.json
 """
 
 import argparse
@@ -62,7 +62,7 @@ def page(figures: dict[str, Any]) -> str:
         "# Results",
         "",
         "Accuracy on the 10,000 test images of MNIST after the last epoch: no epoch and no seed is chosen by it. Each",
-        "recipe is trained with the seeds 0, 1 and 2. `python scripts/results.py` makes this page; `docs/results.json`",
+        "recipe is trained with the seeds 0, 1 and 2. `python tools/results.py` makes this page; `docs/results.json`",
         "has every run.",
         "",
         "| command | epochs | mean | worst | best | mean error | seconds of training (median) |",

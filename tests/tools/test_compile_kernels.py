@@ -1,4 +1,4 @@
-"""scripts/compile_kernels.py: with an nvcc that only reports, and with the real one where there is one."""
+"""tools/compile_kernels.py: with an nvcc that only reports, and with the real one where there is one."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "compile_kernels.py"
+SCRIPT = Path(__file__).parents[2] / "tools" / "compile_kernels.py"
 
 REPORT = """ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function 'relu' for 'sm_80'

@@ -1,7 +1,7 @@
 """Compile every CUDA kernel for every architecture with nvcc; fail if one spills registers into memory.
 
-    python scripts/compile_kernels.py                         all that xpcnn is meant to run on
-    python scripts/compile_kernels.py --arch 80 90            these alone
+    python tools/compile_kernels.py                         all that xpcnn is meant to run on
+    python tools/compile_kernels.py --arch 80 90            these alone
 
 Without nvcc there is nothing to do; that is said, and is no failure unless --require is given.
 """
@@ -18,6 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from xpcnn._table import text_table
 from xpcnn.kernels.cuda.launch import OPTIONS, macros
 from xpcnn.kernels.cuda.source import FOLDER
 
@@ -115,14 +116,15 @@ def read(report: str) -> list[Use]:
 
 def table(uses: dict[int, list[Use]]) -> str:
     """Lay out a variant: a kernel a row, an architecture a column."""
-    head = f"{'kernel':<34}" + "".join(f"{f'sm_{arch}':>8}" for arch in uses) + f"{'shared':>8}{'spills':>8}"
-    rows = [head, "-" * len(head)]
+    rows = [("kernel", *(f"sm_{arch}" for arch in uses), "shared", "spills")]
     for row in zip(*uses.values(), strict=True):
-        registers = "".join(f"{use.registers:>8}" for use in row)
-        rows.append(
-            f"{row[0].kernel:<34}{registers}{max(use.shared for use in row):>8}{max(use.spilled for use in row):>8}"
+        numbers = (
+            *(use.registers for use in row),
+            max(use.shared for use in row),
+            max(use.spilled for use in row),
         )
-    return "\n".join(rows)
+        rows.append((row[0].kernel, *map(str, numbers)))
+    return text_table(rows)
 
 
 def version(nvcc: str) -> str:
