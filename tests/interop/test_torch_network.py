@@ -258,7 +258,9 @@ def test_a_layer_without_a_module_is_named():
 @needs_torch
 def test_a_layer_in_places_of_other_sizes_and_several_inputs_are_refused():
     shared = Conv(2, 2, 3, padding=1)
-    with pytest.raises(CheckpointError, match=r"Conv\(.*\) is used on inputs of \(2, 8, 8\) and of \(2, 4, 4\)"):
+    with pytest.raises(
+        CheckpointError, match=r"Conv\(.*\) is used on inputs of \(2, 8, 8\) and of \(2, 4, 4\)"
+    ):
         network(Sequential(shared, Pooling(2), shared), (2, 8, 8))
     assert (
         network(Sequential(Upsample(2), Pooling(2), Upsample(2)), (2, 8, 8)) is not None

@@ -1,5 +1,7 @@
 """One step of training: the output, its loss, the gradients, the update."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -15,16 +17,17 @@ def step(
     optimizer: Optimizer,
     images: Any,
     targets: Any,
-    after: After = lambda phase, value: None,
+    after: After | None = None,
 ) -> Any:
     """Train on one batch, which is on the device; return its loss, also on the device.
 
     Parameters
     ----------
-    after : function of (phase, value)
+    after : function of (phase, value) or None
         It is called after each part of the step: ("forward", y), ("loss", loss), ("loss backward", dL/dy),
         ("backward", None) and ("update", None). To measure, to record, or to raise before the weights change.
     """
+    after = after or _nothing
     y = model(images)
     after("forward", y)
     loss = criterion(y, targets)
@@ -36,3 +39,7 @@ def step(
     optimizer.step()
     after("update", None)
     return loss
+
+
+def _nothing(phase: str, value: Any) -> None:
+    pass
