@@ -119,6 +119,20 @@ def in_its_language(app: Any, name: str, template: str, context: dict[str, Any],
 
 def setup(app: Any) -> None:
     """Register the functions above; docstrings are prepared before Napoleon reads their sections."""
+    from sphinx.search.en import SearchEnglish
+
+    class Bilingual(SearchEnglish):
+        """English, and Korean words without their particle as well, so that a search finds them in each case."""
+
+        particle = re.compile(
+            "(?<=[가-힣]{2})(은|는|이|가|을|를|과|와|의|에|도|만|로|으로|에서|에는|에서는|에서도)$"
+        )
+
+        def split(self, input: str) -> list[str]:
+            words = super().split(input)
+            return words + [self.particle.sub("", word) for word in words if self.particle.search(word)]
+
+    app.add_search_language(Bilingual)
     app.connect("source-read", as_notebook)
     app.connect("autodoc-process-docstring", as_restructured_text, priority=400)
     app.connect("html-page-context", in_its_language)
