@@ -58,12 +58,13 @@ nb_merge_streams = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"xpcnn {release}"
-html_static_path = ["_static"]
+html_static_path, templates_path = ["_static"], ["_templates"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
+    "article_header_start": ["breadcrumbs", "other-language"],
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -112,9 +113,10 @@ def as_restructured_text(app: Any, what: str, name: str, obj: object, options: A
 
 
 def in_its_language(app: Any, name: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Say in the page's HTML which language it is in."""
-    if name.startswith("ko/"):
-        context["language"] = "ko"
+    """Say in the page's HTML which language it is in, and link to the same page in the other one."""
+    other = name.removeprefix("ko/") if name.startswith("ko/") else f"ko/{name}"
+    context["language"] = "ko" if name.startswith("ko/") else "en"
+    context["other_language"] = other if other in app.env.found_docs else None
 
 
 def setup(app: Any) -> None:
