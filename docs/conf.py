@@ -95,7 +95,7 @@ def as_notebook(app: Any, name: str, source: list[str]) -> None:
 
 
 def as_restructured_text(app: Any, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
-    """Keep docstrings as they are written: an indented formula as it stands, and no markup in ``*`` and ``|``."""
+    """Keep docstrings as they are written: formulas stay indented, and ``*``, ``|`` and ``_`` are no markup."""
     result: list[str] = []
     sections = formula = False
     for line in lines:
@@ -106,7 +106,7 @@ def as_restructured_text(app: Any, what: str, name: str, obj: object, options: A
         formula = begins or (formula and (line.startswith("    ") or not line))
         if not formula and not line.lstrip().startswith((">>>", "...")):
             pieces = re.split("(`+[^`]+`+)", line)  # text and code in turn
-            pieces[::2] = [re.sub(r"(?!^\* )([*|])", r"\\\1", text) for text in pieces[::2]]
+            pieces[::2] = [re.sub(r"(?!^\* )([*|]|(?<=\w)_(?!\w))", r"\\\1", text) for text in pieces[::2]]
             line = "".join(pieces)
         result.append(line)
     lines[:] = result
