@@ -35,7 +35,7 @@ peers: $(PEERS)/installed  ## run the tests that compare with PyTorch and onnxru
 	$(PEERS)/bin/python -m pytest $(TOGETHER) -m peers --nothing-skipped $(ARGS)
 
 docs: $(DOCS)/installed  ## build the site, with the pages' code run, in build/docs/index.html
-	$(DOCS)/bin/python -m sphinx -W --keep-going --quiet -j auto -d build/docs-cache docs build/docs $(ARGS)
+	$(DOCS)/bin/python -m sphinx -E -W --keep-going --quiet -j auto -d build/docs-cache docs build/docs $(ARGS)
 	@echo "The site is in build/docs/index.html"
 
 check: static fast-tests  ## all of the following, as before every commit

@@ -58,12 +58,13 @@ nb_merge_streams = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"xpcnn {release}"
-html_static_path = ["_static"]
+html_static_path, templates_path = ["_static"], ["_templates"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
+    "article_header_start": ["breadcrumbs", "other-language"],
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -94,7 +95,7 @@ def as_notebook(app: Any, name: str, source: list[str]) -> None:
 
 
 def as_restructured_text(app: Any, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
-    """Keep docstrings as they are written: an indented formula as it stands, and no markup in ``*`` and ``|``."""
+    """Keep docstrings as they are written: formulas stay indented, and ``*``, ``|`` and ``_`` are no markup."""
     result: list[str] = []
     sections = formula = False
     for line in lines:
@@ -105,20 +106,35 @@ def as_restructured_text(app: Any, what: str, name: str, obj: object, options: A
         formula = begins or (formula and (line.startswith("    ") or not line))
         if not formula and not line.lstrip().startswith((">>>", "...")):
             pieces = re.split("(`+[^`]+`+)", line)  # text and code in turn
-            pieces[::2] = [re.sub(r"(?!^\* )([*|])", r"\\\1", text) for text in pieces[::2]]
+            pieces[::2] = [re.sub(r"(?!^\* )([*|]|(?<=\w)_(?!\w))", r"\\\1", text) for text in pieces[::2]]
             line = "".join(pieces)
         result.append(line)
     lines[:] = result
 
 
 def in_its_language(app: Any, name: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Say in the page's HTML which language it is in."""
-    if name.startswith("ko/"):
-        context["language"] = "ko"
+    """Say in the page's HTML which language it is in, and link to the same page in the other one."""
+    other = name.removeprefix("ko/") if name.startswith("ko/") else f"ko/{name}"
+    context["language"] = "ko" if name.startswith("ko/") else "en"
+    context["other_language"] = other if other in app.env.found_docs else None
 
 
 def setup(app: Any) -> None:
     """Register the functions above; docstrings are prepared before Napoleon reads their sections."""
+    from sphinx.search.en import SearchEnglish
+
+    class Bilingual(SearchEnglish):
+        """English, and Korean words without their particle as well, so that a search finds them in each case."""
+
+        particle = re.compile(
+            "(?<=[가-힣]{2})(은|는|이|가|을|를|과|와|의|에|도|만|로|으로|에서|에는|에서는|에서도)$"
+        )
+
+        def split(self, input: str) -> list[str]:
+            words = super().split(input)
+            return words + [self.particle.sub("", word) for word in words if self.particle.search(word)]
+
+    app.add_search_language(Bilingual)
     app.connect("source-read", as_notebook)
     app.connect("autodoc-process-docstring", as_restructured_text, priority=400)
     app.connect("html-page-context", in_its_language)

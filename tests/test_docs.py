@@ -95,7 +95,26 @@ def anchors(file):
 
 def test_every_public_module_has_a_page():
     pages = {file.stem for file in (DOCS / "api").glob("*.md")} - {"index"}
-    assert pages == xpcnn._ROOMS
+    assert pages == xpcnn._ROOMS | {"xpcnn"}
+
+
+def test_a_docstring_keeps_its_formula_and_its_signs():
+    lines = [
+        "Return |x| of a_ * b.",
+        "",
+        "    y = |x| * w",
+        "",
+        "* ``a * b`` stays",
+        "",
+        "Notes",
+        "-----",
+        "Text.",
+    ]
+    runpy.run_path(str(DOCS / "conf.py"))["as_restructured_text"](None, "", "", None, None, lines)
+    assert lines == [
+        r"Return \|x\| of a\_ \* b.", "", "::", "", "    y = |x| * w", "", "* ``a * b`` stays", "",
+        "Notes", "-----", "Text.",
+    ]  # fmt: skip
 
 
 def test_a_network_of_pytorch_and_ours_side_by_side_compute_the_same(torch):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import xpcnn
 from xpcnn import data
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +84,7 @@ def test_commands_name_what_is_there(readme):
         if script := re.search(r"python (scripts/\w+\.py)(.*)", command):
             source = (ROOT / script[1]).read_text(encoding="utf-8")
             assert [flag for flag in re.findall(r"--[\w-]+", script[2]) if f'"{flag}"' not in source] == []
+    assert set(re.findall(r"dist/xpcnn-([\d.]+)-py3", text)) == {xpcnn.__version__}
     table = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE)
     assert set(re.findall("`([^`]+)`", "".join(table))) == extras.keys()
 
