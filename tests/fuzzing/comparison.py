@@ -18,6 +18,7 @@ from xpcnn.backend import use_backend
 from xpcnn.kernels import cuda
 from xpcnn.kernels.cpu import threads
 from xpcnn.kernels.cpu import workspace as memory
+from xpcnn.kernels.registry import registered
 from xpcnn.simulated.cuda import every_schedule
 
 ROUNDINGS = 8
@@ -30,9 +31,8 @@ def substitutes(kind: str) -> dict[str, Callable[..., Any]]:
     """Return the kernels of a kind by the names of their ops: of the compiled ones those that replace NumPy's."""
     if kind == "cuda":
         return cuda.substitutes(host_module)
-    found = kernels.load("numpy", "pure" if kind == "pure" else "tuned")
-    package = f"xpcnn.kernels.cpu.{'plain' if kind == 'pure' else 'compiled'}"
-    return {name: op for name, op in found.items() if op.__module__.startswith(package)}
+    kernels.load("numpy", "pure" if kind == "pure" else "tuned")
+    return registered("plain" if kind == "pure" else "compiled")
 
 
 KINDS = ("pure", "compiled", "cuda")

@@ -32,12 +32,12 @@ CASES = {
 
 NUMPY = {
     "adam_update", "batch_norm", "batch_norm_backward", "batch_statistics", "conv", "conv_backward", "max_pool",
-    "max_pool_backward", "momentum_update", "relu", "relu_backward", "relu_max_pool",
+    "max_pool_backward", "momentum_update", "relu", "relu_backward",
 }  # fmt: skip
 OPS = {
     "pure": NUMPY | {"affine", "affine_backward", "average_pool", "flatten"},
     "compiled": NUMPY,
-    "cuda": DRAWS.keys() - {"affine", "affine_backward", "flatten", "relu_max_pool"},
+    "cuda": DRAWS.keys() - {"affine", "affine_backward", "flatten"},
 }
 EVERY = [(kind, op) for kind in KINDS for op in sorted(OPS[kind])]
 

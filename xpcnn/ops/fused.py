@@ -10,13 +10,14 @@ from xpcnn.ops.pooling import max_pool, max_pool_backward
 def relu_max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     """Return the largest pixel of each window of relu(x), and which one it was: (N,C,H,W) -> two (N,C,OH,OW).
 
-        y = max_pool(relu(x))
+        y = max_pool(relu(x)) = relu(max_pool(x))
 
-    A kernel may take the maximum first, since max relu(x) = relu(max x), number for number, and then has a quarter of
-    the pixels to cut at 0. Where y is 0, several pixels are the largest, and which one `winner` names is left open:
-    none of them gets a gradient.
+    The two are equal number for number, as every window of a `layers.Pooling` has a pixel of the image; the second has
+    fewer pixels to cut at 0. Where y is 0, several pixels of relu(x) are the largest; it makes no difference which one
+    `winner` names, as none of them gets a gradient.
     """
-    return max_pool(relu(x), window)
+    y, winner = max_pool(x, window)
+    return relu(y), winner
 
 
 @accelerated
