@@ -28,6 +28,9 @@ AS_PYTHON = {
 
 def compiled(function):
     return function
+
+
+inlined = compiled
 """,
     "compiled/tiles.py": """
 
@@ -309,7 +312,7 @@ FAULTS = [
         ("group * (C // G) * ring.shape[2] - begin", "group * ring.shape[2] - begin", "conv"),
         ("group * (C // G) * ring.shape[2] - begin", "group * (C // G) * ring.shape[2]", "conv"),
         ("(oh * O + group * (O // G)) * Q", "(oh * O + group) * Q", "conv"),
-        ("right = min(left + PIECE, end)", "right = min(left + PIECE - 1, end)", "conv"),
+        ("left, min(left + PIECE, end), edge", "left, min(left + PIECE - 1, end), edge", "conv"),
         ("k = low + (high - low) * block // blocks", "k = low + (high - low) * block // blocks + block", "conv"),
         ("min(P, OG - t * P)", "P", "conv"),
         ("to + t * P * Q", "to + t * P", "conv"),
@@ -342,19 +345,22 @@ FAULTS = [
     ),
     *faults(
         "compiled", "compiled/pooling.py",
-        ("row, column = oh * SH - top, ow * SW - left\n                inside",
-         "row, column = oh - top, ow * SW - left\n"
-         "                inside", "max_pool"),
+        ("row, left = oh * stride[0] - pad[0], pad[1]\n            _largest",
+         "row, left = oh - pad[0], pad[1]\n            _largest",
+         "max_pool"),
+        ("winner[ow], ow * stride[1] - left\n        inside",
+         "winner[ow], ow * stride[0] - left\n        inside", "max_pool"),
         ("row + DH < H and column + DW < W", "row < H and column + DW < W", "max_pool"),
-        ("x[row + DH, c, column], x[row + DH, c, column + DW]",
-         "x[row + DH, c, column], x[row + 1, c, column + 1]", "max_pool"),
-        ("h, w = row + i * DH, column + j * DW\n            if 0", "h, w = row + i, column + j * DW\n            if 0",
+        ("x[row + DH, c, column], x[row + DH, c, column + DW]", "x[row + DH, c, column], x[row + 1, c, column + 1]",
+         "max_pool"),
+        ("h, w = row + i * DH, column + j * DW\n                if 0",
+         "h, w = row + i, column + j * DW\n                if 0",
          "max_pool"),
         ("if 0 <= h < H and 0 <= w < W", "if h < H and w < W", "max_pool"),
         ("pixels, tap = x[h, c, w], number(i * KW + j)", "pixels, tap = x[h, c, w], number(i * KH + j)", "max_pool"),
-        ("oh * SH - top, ow * SW - left\n                _dist", "oh * SH, ow * SW - left\n                _dist",
-         "max_pool_backward"),
-        ("row + i * DH, column + j * DW\n            if not", "row + i * DH, column + j\n            if not",
+        ("oh * stride[0] - pad[0], pad[1]\n            _dist",
+         "oh * stride[0], pad[1]\n            _dist", "max_pool_backward"),
+        ("row + i * DH, column + j * DW\n                if not", "row + i * DH, column + j\n                if not",
          "max_pool_backward"),
         ("dx[h, c, w], number(i * KW + j)", "dx[h, c, w], number(j * KW + i)", "max_pool_backward"),
     ),

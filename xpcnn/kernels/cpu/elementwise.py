@@ -9,23 +9,17 @@ for each op, and `run(name, arrays, numbers)`, which calls it on every piece.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from xpcnn.kernels.adam import corrected
-from xpcnn.kernels.cpu.layout import Array, in_memory_order
+from xpcnn.kernels.cpu.layout import in_memory_order
 from xpcnn.kernels.precision import in_single
 from xpcnn.kernels.registry import substitute
 
 
-class Run(Protocol):
-    """Calls the loop of an op on every piece of some flat arrays of one length."""
-
-    def __call__(self, name: str, arrays: list[Array], numbers: tuple[float, ...] = ()) -> None: ...
-
-
-def register(kind: str, run: Run) -> None:
+def register(kind: str, run: Callable[..., None]) -> None:
     """Register the elementwise substitutes of a kind."""
 
     def registered(function: Callable[..., Any]) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.kernels.cpu.compiled.compiler import compiled
+from xpcnn.kernels.cpu.compiled.compiler import compiled, inlined
 from xpcnn.kernels.cpu.compiled.rows import fill_ring, find_taps
 from xpcnn.kernels.cpu.compiled.tiles import REGISTER_BYTES, add_products, sum_of_taps
 
@@ -53,42 +53,29 @@ def correlate(
         begin, end, done = first * plan.N, min((first + plan.columns) * plan.N, Q), 0
         for oh in range(start, stop):
             done = fill_ring(ring, done, oh, x, first, plan)
-            inside = find_taps(taps, ring, oh, H, C // G, plan)
+            low, high = find_taps(taps, ring, oh, H, C // G, plan)
+            blocks = max(1, -(-(high - low) // TAPS))
             for group in range(G):
                 at, to = group * (C // G) * ring.shape[2] - begin, (oh * O + group * (O // G)) * Q
-                correlate_row(
-                    unroll_p, unroll_v, flat, shape, group, at, to, Q, taps, inside, begin, end, edge
-                )
+                for left in range(begin, end, PIECE):
+                    for block in range(blocks):
+                        k = low + (high - low) * block // blocks
+                        count = low + (high - low) * (block + 1) // blocks - k
+                        correlate_panel(
+                            unroll_p, unroll_v, flat, shape, group, at, to, Q, taps, k, count, block > 0,
+                            left, min(left + PIECE, end), edge,
+                        )  # fmt: skip
 
 
-@compiled
-def correlate_row(
-    unroll_p: Any, unroll_v: Any, flat: Any, shape: Any, group: int, at: int, to: int, Q: int, taps: Any, inside: Any,
-    begin: int, end: int, edge: Any,
-) -> None:  # fmt: skip
-    """Write numbers `begin` to `end` of one output row in one group: panel by panel, and in it block by block of taps.
-
-    Number q of the row reads ring[at + q + taps[k]], k from inside[0] to inside[1], and is y[to + q].
-    """
-    low, high = inside
-    blocks = max(1, -(-(high - low) // TAPS))
-    for left in range(begin, end, PIECE):
-        right = min(left + PIECE, end)
-        for block in range(blocks):
-            k = low + (high - low) * block // blocks
-            count = low + (high - low) * (block + 1) // blocks - k
-            add = block > 0
-            correlate_panel(
-                unroll_p, unroll_v, flat, shape, group, at, to, Q, taps, k, count, add, left, right, edge
-            )
-
-
-@compiled
+@inlined
 def correlate_panel(
     unroll_p: Any, unroll_v: Any, flat: Any, shape: Any, group: int, at: int, to: int, Q: int, taps: Any, k: int,
     count: int, add: bool, left: int, right: int, edge: Any,
 ) -> None:  # fmt: skip
-    """Write, or add to, numbers `left` to `right` of one output row: all filters of a group, tile by tile."""
+    """Write, or add to, numbers `left` to `right` of one output row: all filters of a group, tile by tile.
+
+    Number q of the row reads ring[at + q + taps[k]], for `count` taps from k on, and is y[to + q].
+    """
     (pixels, weights, biases, results), (T, K, P, OG) = flat, shape
     width = len(edge) // P
     for t in range(T):
@@ -152,7 +139,7 @@ def weight_gradient(
                         dbias[s, o] += sum_of(dy[oh, o, begin:end])
 
 
-@compiled
+@inlined
 def gradient_of_row(
     unroll_p: Any, unroll_v: Any, flat: Any, row: int, of_ring: int, to: int, KP: int, lines: Any, taps: Any,
     filters: Any, inside: Any, length: int, tails: Any, at_tails: Any,
@@ -191,7 +178,7 @@ def gradient_of_row(
         )
 
 
-@compiled
+@inlined
 def add_tiles(
     unroll_p: Any, unroll_v: Any, gradients: Any, row: int, lines: Any, pixels: Any, of_ring: int, taps: Any,
     filters: Any, inside: Any, count: int, results: Any, to: int, KP: int,
@@ -217,7 +204,7 @@ def copy_tails(source: Any, tails: Any, places: Any, columns: int, lanes: int) -
             tails[i * lanes + n] = source[places[i] + n] if n < columns else 0
 
 
-@compiled
+@inlined
 def sum_of(numbers: Any) -> float:
     """Add up numbers in double precision."""
     total = 0.0

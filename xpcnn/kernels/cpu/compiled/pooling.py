@@ -43,48 +43,40 @@ def _max_pool(
     x: Any, y: Any, winner: Any, size: Any, stride: Any, dilation: Any, pad: Any, start: int, stop: int
 ) -> None:
     """Write output rows from `start` to `stop`; `pad` is (top, left)."""
-    (H, C, W, _), (_, _, OW, _) = x.shape, y.shape
-    (KH, KW), (SH, SW), (DH, DW), (top, left) = size, stride, dilation, pad
     for oh in range(start, stop):
-        for c in range(C):
-            for ow in range(OW):
-                row, column = oh * SH - top, ow * SW - left
-                inside = row >= 0 and column >= 0 and row + DH < H and column + DW < W
-                if KH == 2 and KW == 2 and inside:
-                    _largest_of_four(x, c, row, column, dilation, y[oh, c, ow], winner[oh, c, ow])
-                else:
-                    _largest_of_window(x, c, row, column, size, dilation, y[oh, c, ow], winner[oh, c, ow])
+        for c in range(x.shape[1]):
+            row, left = oh * stride[0] - pad[0], pad[1]
+            _largest_of_windows(x, c, row, left, y[oh, c], winner[oh, c], size, stride, dilation)
 
 
 @compiled
-def _largest_of_four(x: Any, c: int, row: int, column: int, dilation: Any, best: Any, winner: Any) -> None:
-    """Write maximum and winner, (N,) each, of a window of 2 x 2 taps that are all inside the image."""
-    number, (DH, DW) = winner.dtype.type, dilation
-    x0, x1 = x[row, c, column], x[row, c, column + DW]
-    x2, x3 = x[row + DH, c, column], x[row + DH, c, column + DW]
-    for n in range(len(best)):
-        value, tap = larger(x0[n], number(0), x1[n], number(1))
-        value, tap = larger(value, tap, x2[n], number(2))
-        best[n], winner[n] = larger(value, tap, x3[n], number(3))
-
-
-@compiled
-def _largest_of_window(
-    x: Any, c: int, row: int, column: int, size: Any, dilation: Any, best: Any, winner: Any
+def _largest_of_windows(
+    x: Any, c: int, row: int, left: int, y: Any, winner: Any, size: Any, stride: Any, dilation: Any
 ) -> None:
-    """Write maximum and winner, (N,) each, of any window, of whose taps some may be in the padding."""
+    """Write maximum and winner, (OW,N) each, of the windows of channel c that begin at row `row` of the image."""
     (H, _, W, N), (KH, KW), (DH, DW) = x.shape, size, dilation
-    best[:], winner[:] = x.dtype.type(-np.inf), 0
-    number = winner.dtype.type
-    for i in range(KH):
-        for j in range(KW):
-            h, w = row + i * DH, column + j * DW
-            if 0 <= h < H and 0 <= w < W:
-                pixels, tap = x[h, c, w], number(i * KW + j)
-                for n in range(N):  # arithmetic instead of branches, which would not become vectors
-                    value, other = best[n], pixels[n]
-                    winner[n] = max(winner[n], number(number(other > value) * tap))
-                    best[n] = max(value, other) if other == other else other
+    lowest, number = x.dtype.type(-np.inf), winner.dtype.type
+    for ow in range(len(y)):
+        best, place, column = y[ow], winner[ow], ow * stride[1] - left
+        inside = row >= 0 and column >= 0 and row + DH < H and column + DW < W
+        if KH == 2 and KW == 2 and inside:
+            x0, x1 = x[row, c, column], x[row, c, column + DW]
+            x2, x3 = x[row + DH, c, column], x[row + DH, c, column + DW]
+            for n in range(N):
+                value, tap = larger(x0[n], number(0), x1[n], number(1))
+                value, tap = larger(value, tap, x2[n], number(2))
+                best[n], place[n] = larger(value, tap, x3[n], number(3))
+            continue
+        best[:], place[:] = lowest, 0
+        for i in range(KH):
+            for j in range(KW):
+                h, w = row + i * DH, column + j * DW
+                if 0 <= h < H and 0 <= w < W:
+                    pixels, tap = x[h, c, w], number(i * KW + j)
+                    for n in range(N):  # arithmetic instead of branches, which would not become vectors
+                        value, other = best[n], pixels[n]
+                        place[n] = max(place[n], number(number(other > value) * tap))
+                        best[n] = max(value, other) if other == other else other
 
 
 @compiled
@@ -117,30 +109,30 @@ def _max_pool_backward(
     start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write the channels of dx from `start` to `stop`."""
-    (OH, _, OW, _), (SH, SW), (top, left) = dy.shape, stride, pad
-    for oh in range(OH):
+    for oh in range(len(dy)):
         for c in range(start, stop):
-            for ow in range(OW):
-                row, column = oh * SH - top, ow * SW - left
-                _distribute(dy[oh, c, ow], winner[oh, c, ow], dx, c, row, column, size, dilation, disjoint)
+            row, left = oh * stride[0] - pad[0], pad[1]
+            _distribute(dy[oh, c], winner[oh, c], dx, c, row, left, size, stride, dilation, disjoint)
 
 
 @compiled
 def _distribute(
-    dy: Any, winner: Any, dx: Any, c: int, row: int, column: int, size: Any, dilation: Any, disjoint: bool
-) -> None:
-    """Give the gradients of one window, (N,), each to the pixel of the tap that won."""
+    dy: Any, winner: Any, dx: Any, c: int, row: int, left: int, size: Any, stride: Any, dilation: Any, disjoint: bool
+) -> None:  # fmt: skip
+    """Give the gradients (OW,N) of windows that begin at row `row`, each to the pixel of the tap that won."""
     (H, _, W, N), (KH, KW), (DH, DW) = dx.shape, size, dilation
     zero, one, number = dy.dtype.type(0), dy.dtype.type(1), winner.dtype.type
-    for i in range(KH):
-        for j in range(KW):
-            h, w = row + i * DH, column + j * DW
-            if not (0 <= h < H and 0 <= w < W):
-                continue
-            pixels, tap = dx[h, c, w], number(i * KW + j)
-            if disjoint:
-                for n in range(N):
-                    pixels[n] = dy[n] * (one if winner[n] == tap else zero)
-            else:
-                for n in range(N):
-                    pixels[n] += dy[n] * (one if winner[n] == tap else zero)
+    for ow in range(len(dy)):
+        gradients, places, column = dy[ow], winner[ow], ow * stride[1] - left
+        for i in range(KH):
+            for j in range(KW):
+                h, w = row + i * DH, column + j * DW
+                if not (0 <= h < H and 0 <= w < W):
+                    continue
+                pixels, tap = dx[h, c, w], number(i * KW + j)
+                if disjoint:
+                    for n in range(N):
+                        pixels[n] = gradients[n] * (one if places[n] == tap else zero)
+                else:
+                    for n in range(N):
+                        pixels[n] += gradients[n] * (one if places[n] == tap else zero)
