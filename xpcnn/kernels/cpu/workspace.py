@@ -52,7 +52,7 @@ def fitting(rows: int, columns: int, size: int) -> Pair:
 
 
 def pieces(whole: slice, length: int) -> list[slice]:
-    """Cut a slice into slices of some length."""
+    """Cut a slice into slices of this length; the last one may be shorter."""
     return [slice(i, min(i + length, whole.stop)) for i in range(whole.start, whole.stop, length)]
 
 

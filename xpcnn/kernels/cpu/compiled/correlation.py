@@ -116,7 +116,7 @@ def weight_gradient(
     CG, OG = C // G, O // G
     K = plan.size[0] * CG * plan.size[1]
     flat = dy.reshape(-1), ring.reshape(-1), dweight.reshape(-1)
-    # rows and taps beyond the last compute in vain, on the last
+    # a tile's filters and taps beyond the last repeat the last one; their sums are not used
     lines, taps = np.minimum(np.arange(OP), OG - 1) * Q, np.empty(KP, np.intp)
     tails = np.empty(OG * lanes, x.dtype), np.empty(KP * lanes, x.dtype)
     tail_lines, tail_taps = np.minimum(np.arange(OP), OG - 1) * lanes, np.arange(KP) * lanes
