@@ -1,9 +1,10 @@
 """Where ops and their substitutes are registered: each above the function itself, so that no list can forget one."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from xpcnn.errors import BackendError
+from xpcnn.kernels.precision import in_single
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -13,10 +14,11 @@ OPS: set[str] = set()
 _SUBSTITUTES: dict[str, dict[str, Callable[..., Any]]] = {}
 
 
-def substitute(kind: str) -> Callable[[Function], Function]:
+def substitute(kind: str, widen: bool = True) -> Callable[[Function], Function]:
     """Register the function below as the substitute of this kind for the op that has its name.
 
-    A kind is what a backend's substitutes are written in: "plain" NumPy, "compiled" by Numba, ...
+    A kind is what a backend's substitutes are written in: "plain" NumPy, "compiled" by Numba, ... With `widen`, arrays
+    in half precision are computed in single, see `xpcnn.kernels.precision.in_single`.
 
     Raises
     ------
@@ -25,6 +27,7 @@ def substitute(kind: str) -> Callable[[Function], Function]:
     """
 
     def register(function: Function) -> Function:
+        function = cast(Function, in_single(function)) if widen else function
         name, where = function.__name__, (function.__module__, function.__qualname__)
         if name not in OPS:
             raise BackendError(

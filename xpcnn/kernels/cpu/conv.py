@@ -5,12 +5,15 @@
     dx = correlation of dy with the flipped filters, or         a thread: a range of rows of dx
          col2im of W^T . dy, see `col2im`                       a thread: a range of channels of dx
 
-A kind of substitutes brings a correlation and a weight gradient, on (H,C,W,N).
+A kind of substitutes brings two functions on (H,C,W,N), where `pad` is (top, left):
+
+    correlation(x, weight, bias, window, groups, pad, y)     -> a function (start, stop) that writes rows of y
+    weight_gradient(dy, x, weight, window, groups, pad)      -> tasks, and a function that returns (dW, db) after them
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -19,21 +22,9 @@ from xpcnn.kernels.cpu import shares, threads
 from xpcnn.kernels.cpu.col2im import col2im_tasks
 from xpcnn.kernels.cpu.layout import Array, as_images, rows_first
 
-Correlation: TypeAlias = Callable[
-    [Array, Array, Array | None, Window, int, Pair, Array], Callable[[int, int], None]
-]
-"""(x, weight, bias, window, groups, pad, y) -> a function (start, stop) that writes rows of y. `pad` is (top, left)."""
-
-Tasks: TypeAlias = list[Callable[[], None]]
-
-WeightGradient: TypeAlias = Callable[
-    [Array, Array, Array, Window, int, Pair], tuple[Tasks, Callable[[], tuple[Array, Array]]]
-]
-"""(dy, x, weight, window, groups, pad) -> tasks, and a function that returns (dW, db) after they have run."""
-
 
 def forward(
-    correlation: Correlation, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
+    correlation: Callable[..., Any], x: Array, weight: Array, bias: Array | None, window: Window, groups: int
 ) -> Array:
     """Return y as a view of (OH,O,OW,N)."""
     (top, _), (left, _) = window.pads(*x.shape[2:])
@@ -45,10 +36,10 @@ def forward(
 
 
 def backward(
-    correlation: Correlation, weight_gradient: WeightGradient, dy: Array, x: Array, weight: Array, window: Window,
-    groups: int, need_dx: bool, by_correlation: bool,
+    correlation: Callable[..., Any], weight_gradient: Callable[..., Any], dy: Array, x: Array, weight: Array,
+    window: Window, groups: int, need_dx: bool, by_correlation: bool,
 ) -> tuple[Array | None, Array, Array]:  # fmt: skip
-    """Return (dx, dW, db). `by_correlation`: dx is one where the stride is 1."""
+    """Return (dx, dW, db); with `by_correlation`, dx is a correlation of dy where the stride is 1."""
     (top, _), (left, _) = window.pads(*x.shape[2:])
     rows, drows, dx = rows_first(x), rows_first(dy), None
     tasks, gradients = weight_gradient(drows, rows, weight, window, groups, (top, left))

@@ -15,7 +15,6 @@ import numpy as np
 
 from xpcnn.kernels.adam import corrected
 from xpcnn.kernels.cpu.layout import in_memory_order
-from xpcnn.kernels.precision import in_single
 from xpcnn.kernels.registry import substitute
 
 
@@ -24,7 +23,7 @@ def register(kind: str, run: Callable[..., None]) -> None:
 
     def registered(function: Callable[..., Any]) -> None:
         function.__module__ = run.__module__
-        substitute(kind)(in_single(function))
+        substitute(kind)(function)
 
     @registered
     def relu(x: Any) -> Any:

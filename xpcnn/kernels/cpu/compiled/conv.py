@@ -22,7 +22,6 @@ from xpcnn.kernels.cpu.layout import Array
 from xpcnn.kernels.cpu.plain.conv import conv as plain_conv
 from xpcnn.kernels.cpu.plain.conv import conv_backward as plain_conv_backward
 from xpcnn.kernels.cpu.workspace import workspace
-from xpcnn.kernels.precision import in_single
 from xpcnn.kernels.registry import substitute
 
 SHORT, MANY = 256, 32
@@ -31,7 +30,6 @@ image and 64 channels of 28 x 28 pixels it was by a half; with 16 channels it wa
 
 
 @substitute("compiled")
-@in_single
 def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any:
     """Substitute for `xpcnn.ops.conv`."""
     bias_fits = bias is None or (bias.dtype, bias.shape) == (x.dtype, weight.shape[:1])
@@ -41,7 +39,6 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
 
 
 @substitute("compiled")
-@in_single
 def conv_backward(
     dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
 ) -> tuple[Any, Any, Any]:

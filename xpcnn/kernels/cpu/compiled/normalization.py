@@ -17,11 +17,11 @@ import numpy as np
 from xpcnn.kernels.cpu import threads
 from xpcnn.kernels.cpu.compiled.compiler import compiled
 from xpcnn.kernels.cpu.layout import Array, in_shape, rows_of
-from xpcnn.kernels.precision import computing, in_single
+from xpcnn.kernels.precision import computing
 from xpcnn.kernels.registry import substitute
 
 
-@substitute("compiled")
+@substitute("compiled", widen=False)
 def batch_statistics(x: Any) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.batch_statistics`: one pass, row by row.
 
@@ -49,7 +49,6 @@ def _statistics_of_rows(x: Any, means: Any, variances: Any, start: int, stop: in
 
 
 @substitute("compiled")
-@in_single
 def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
     """Substitute for `xpcnn.ops.batch_norm`."""
     rows = _lines(x)
@@ -71,7 +70,6 @@ def _normalize(x: Any, mean: Any, scale: Any, bias: Any, y: Any, start: int, sto
 
 
 @substitute("compiled")
-@in_single
 def batch_norm_backward(
     dy: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: float, of_batch: bool
 ) -> tuple[Any, Any, Any]:

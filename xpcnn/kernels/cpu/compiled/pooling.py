@@ -18,12 +18,10 @@ from xpcnn.kernels.cpu.compiled.compiler import compilable, compiled
 from xpcnn.kernels.cpu.layout import as_images, rows_first
 from xpcnn.kernels.cpu.plain.pooling import max_pool as plain_max_pool
 from xpcnn.kernels.cpu.plain.pooling import max_pool_backward as plain_max_pool_backward
-from xpcnn.kernels.precision import in_single
 from xpcnn.kernels.registry import substitute
 
 
 @substitute("compiled")
-@in_single
 def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.max_pool`."""
     if not compilable(x):
@@ -87,7 +85,6 @@ def larger(value: float, number: int, other: float, tap: int) -> Any:
 
 
 @substitute("compiled")
-@in_single
 def max_pool_backward(dy: Any, winner: Any, image_size: tuple[int, int], window: Window) -> Any:
     """Substitute for `xpcnn.ops.max_pool_backward`: windows that do not overlap are written, not added."""
     (H, W), (N, C, OH, OW) = image_size, dy.shape

@@ -14,7 +14,6 @@ import numpy as np
 
 from xpcnn.kernels.cpu import shares, threads
 from xpcnn.kernels.cpu.layout import Array
-from xpcnn.kernels.precision import in_single
 from xpcnn.kernels.registry import substitute
 
 GRAIN, LENGTH = 1 << 24, 256
@@ -22,7 +21,6 @@ GRAIN, LENGTH = 1 << 24, 256
 
 
 @substitute("plain")
-@in_single
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Substitute for `xpcnn.ops.affine`."""
     rows = x.reshape(-1, x.shape[-1])  # (N, I)
@@ -34,7 +32,6 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 
 
 @substitute("plain")
-@in_single
 def affine_backward(dy: Any, x: Any, weight: Any, need_dx: bool = True) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.affine_backward`: dx has the memory order of x, so that nothing transposes it later."""
     rows, features = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # (N, O), (N, I)
@@ -60,7 +57,6 @@ def _product(a: Array, b: Array, out: Array) -> list[Callable[[], Any]]:
 
 
 @substitute("plain")
-@in_single
 def flatten(x: Any) -> Any:
     """Substitute for `xpcnn.ops.flatten`: from (H,C,W,N) to (I,N), which keeps the batch last in memory."""
     N, features = len(x), prod(x.shape[1:])

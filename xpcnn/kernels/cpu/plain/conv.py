@@ -21,7 +21,6 @@ from xpcnn.kernels.cpu.col2im import by_groups, filters_by_rows
 from xpcnn.kernels.cpu.layout import Array
 from xpcnn.kernels.cpu.plain import shifting
 from xpcnn.kernels.cpu.plain.unrolling import blocks, sum_of_products, windows
-from xpcnn.kernels.precision import in_single
 from xpcnn.kernels.registry import substitute
 
 GRAIN = 1 << 26
@@ -29,14 +28,12 @@ GRAIN = 1 << 26
 
 
 @substitute("plain")
-@in_single
 def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any:
     """Substitute for `xpcnn.ops.conv`."""
     return shared.forward(_correlation, x, weight, bias, window, groups)
 
 
 @substitute("plain")
-@in_single
 def conv_backward(
     dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
 ) -> tuple[Any, Any, Any]:

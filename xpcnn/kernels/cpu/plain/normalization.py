@@ -16,11 +16,11 @@ import numpy as np
 
 from xpcnn.kernels.cpu import threads
 from xpcnn.kernels.cpu.layout import Array, in_shape, rows_of
-from xpcnn.kernels.precision import computing, in_single
+from xpcnn.kernels.precision import computing
 from xpcnn.kernels.registry import substitute
 
 
-@substitute("plain")
+@substitute("plain", widen=False)
 def batch_statistics(x: Any) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.batch_statistics`."""
     x = x.astype(computing(x.dtype), copy=False)
@@ -36,7 +36,6 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
 
 
 @substitute("plain")
-@in_single
 def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
     """Substitute for `xpcnn.ops.batch_norm`."""
     rows, scale = rows_of(x), weight / np.sqrt(variance + eps)
@@ -52,7 +51,6 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: fl
 
 
 @substitute("plain")
-@in_single
 def batch_norm_backward(
     dy: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: float, of_batch: bool
 ) -> tuple[Any, Any, Any]:

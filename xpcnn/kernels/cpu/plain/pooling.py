@@ -12,12 +12,10 @@ import numpy as np
 from xpcnn.geometry import Pair, Window
 from xpcnn.kernels.cpu import threads
 from xpcnn.kernels.cpu.layout import Array, as_images, rows_first
-from xpcnn.kernels.precision import in_single
 from xpcnn.kernels.registry import substitute
 
 
 @substitute("plain")
-@in_single
 def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.max_pool`."""
     (OH, OW), (N, C, H, W) = window.output_size(*x.shape[2:]), x.shape
@@ -46,7 +44,6 @@ def max_pool(x: Any, window: Window) -> tuple[Any, Any]:
 
 
 @substitute("plain")
-@in_single
 def max_pool_backward(dy: Any, winner: Any, image_size: tuple[int, int], window: Window) -> Any:
     """Substitute for `xpcnn.ops.max_pool_backward`: windows that do not overlap are written, not added."""
     dy, winner = dy.transpose(2, 1, 3, 0), rows_first(winner)  # (OH, C, OW, N)
@@ -74,7 +71,6 @@ def max_pool_backward(dy: Any, winner: Any, image_size: tuple[int, int], window:
 
 
 @substitute("plain")
-@in_single
 def average_pool(x: Any, window: Window, count_include_pad: bool = False) -> Any:
     """Substitute for `xpcnn.ops.average_pool`: sums along the height, then along the width, in double precision."""
     (OH, OW), borders = window.output_size(*x.shape[2:]), window.borders(*x.shape[2:])
