@@ -7,7 +7,7 @@ import pytest
 from strategies import distinct, upload
 
 import xpcnn.layers
-from xpcnn.debug.check_layer import CHECKS, check_backends
+from xpcnn.debug._checks import CHECKS, check_backends
 from xpcnn.layers import (
     GELU,
     Affine,
