@@ -1,4 +1,4 @@
-"""The check passes what is right, and names what is wrong: each wrong layer fails one check, by its message."""
+"""check_layer passes right layers; each wrong one fails the check that names its fault."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_layers_of_users_keep_the_contract(make, shape):
 
 
 @users
-def test_layers_of_users_show_themselves(make, shape, backend):
+def test_layers_of_users_have_a_repr_and_a_summary(make, shape, backend):
     layer = make()
     for text in (repr(layer), str(layer), str(layer.summary(shape))):
         assert type(layer).__name__ in text or "total" in text
@@ -51,7 +51,7 @@ def test_layers_of_users_learn_and_are_saved(make, shape, backend, tmp_path):
 
 
 class Scale(Layer):
-    """y = w x; the others below break it in one place each."""
+    """y = w x; each class below has one fault."""
 
     def __init__(self, features=3):
         self.features = features
@@ -169,7 +169,7 @@ class Infinite(Scale):
 
 
 class Dense(Layer):
-    """y = x W + b, with weights of the seed that everybody takes; those below break it in one place each."""
+    """y = x W + b, with weights of the usual seed 0; each class below has one fault."""
 
     def __init__(self, inputs=4, outputs=3):
         weight = np.random.default_rng(0).standard_normal((inputs, outputs)).astype(np.float32)
@@ -321,7 +321,7 @@ def test_four_small_batches_and_one_step_are_one_large_batch(backend):
 
 
 def test_a_gradient_is_used_once(backend):
-    """A layer that took no part in the last pass keeps still."""
+    """A layer outside of the last pass is not updated."""
     used, unused = Affine(3, 2, rng=0), Affine(3, 2, rng=1)
     optimizer = optimizers.SGD([*used.parameters(), *unused.parameters()], 0.1)
     x = to_device(np.ones((2, 3), np.float32))
@@ -348,7 +348,7 @@ def test_calls_in_one_pass_and_the_memory_of_unfinished_ones():
     assert not layer._frames.stack
 
 
-def test_a_part_that_was_called_alone_does_not_pass_for_the_model_s():
+def test_a_forward_outside_of_the_pass_is_refused_in_backward():
     model = Sequential(Affine(3, 3, rng=0), Affine(3, 2, rng=1))
     x = np.ones((2, 3), np.float32)
     y = model(x)
@@ -398,7 +398,7 @@ def test_a_gradient_of_another_shape(dy):
 
 
 def test_a_class_whose_forward_is_replaced_goes_on_working(monkeypatch):
-    """As somebody does who looks inside, or a test that plants a fault."""
+    """As a debugger does, or a test that plants a fault."""
     sound, met = Affine.forward, []
     monkeypatch.setattr(Affine, "forward", lambda self, x: met.append(x) or sound(self, x))
     check_layer(Sequential(Affine(4, 3, rng=0), Affine(3, 2, rng=1)), (4,))

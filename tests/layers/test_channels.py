@@ -52,7 +52,7 @@ def test_a_partial_convolution_is_a_convolution_with_zeros():
     )
 
 
-def test_fan_in_is_each_outputs_own():
+def test_each_output_has_its_own_fan_in():
     drawn = []
 
     def initializer(shape, rng):
@@ -89,7 +89,7 @@ def test_the_nearest_center_has_the_largest_output():
         (lambda: PadChannels(3).output_shape(()), "channel axis"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(ShapeError, match=message):
         make()
 

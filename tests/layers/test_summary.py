@@ -62,13 +62,13 @@ def test_depth_opens_containers_so_far_and_no_further():
     assert "layer2.0.residual.body.conv1" in {row.name for row in whole.rows}
 
 
-def test_it_is_a_string_and_shows_itself_as_one():
+def test_it_is_a_string():
     summary = Pooling(2).summary((1, 4, 4))
     assert repr(summary) == str(summary) == summary
     assert f"{summary}".count("\n") == 5
 
 
-def test_an_input_that_cannot_be_names_the_layer():
+def test_the_error_for_an_invalid_input_names_the_layer():
     with pytest.raises(ShapeError, match=r"Conv\(1, 30, 5\): expected 1 channels, got 3 in \(3, 28, 28\)"):
         simple().summary((3, 28, 28))
 
