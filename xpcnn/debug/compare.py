@@ -88,7 +88,8 @@ class Contestant:
                 add("criterion", "gradient of the logits", dlogits)
                 self.model.backward(dlogits, need_dx=False)
             self.optimizer.step()
-            for name, array in [*self.model.named_parameters(), *self.model.named_buffers()]:
+            arrays: list[tuple[str, Any]] = [*self.model.named_parameters(), *self.model.named_buffers()]
+            for name, array in arrays:
                 add(name, "value after the step", array.data)
         return quantities
 
