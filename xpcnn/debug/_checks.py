@@ -141,13 +141,13 @@ def check_copies(layer: Layer, input_shape: Any) -> Demands:
     """A copy, and one that was pickled, computes the same and shares nothing."""
     x = inputs(input_shape)
     layer.backward(gradient_of(layer(x)))  # now its state is not the first
-    local = any("<locals>" in type(inner).__qualname__ for _, inner in layer.named_layers())
+    known = all(_can_be_pickled(type(inner)) for _, inner in layer.named_layers())
     for kind, duplicate in (("copy.deepcopy()", copy.deepcopy), ("pickle", _pickled)):
         try:
             twin = duplicate(layer)
         except Exception as error:
-            if kind == "pickle" and local:
-                continue  # pickle finds no class that is defined inside a function
+            if kind == "pickle" and not known:
+                continue  # pickle finds classes by the name of their module, so none that a function defines
             raise ContractError(
                 f"{layer}: {kind} fails ({error}); keep no open files or functions in attributes"
             ) from error
@@ -327,6 +327,13 @@ def _list(shapes: list[Any]) -> str:
 
 def _pickled(layer: Layer) -> Any:
     return pickle.loads(pickle.dumps(layer))
+
+
+def _can_be_pickled(kind: type) -> bool:
+    try:
+        return bool(pickle.dumps(kind))
+    except Exception:
+        return False
 
 
 def _twin(layer: Layer) -> Layer:
