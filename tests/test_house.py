@@ -66,12 +66,17 @@ def silent_reshapes(source):
     comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
     shapes = {line for line, token in comments.items() if SHAPE.search(token.string)}
     above = {line for line in shapes if comments[line].line.lstrip().startswith("#")}
-    lines, tree = [], ast.parse(source)
-    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and not hasattr(node, "body")]
-    for statement in statements:
-        names = {node.attr for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
-        beside = shapes.intersection(range(statement.lineno, statement.end_lineno + 1))
-        if names & RESHAPES and not beside and statement.lineno - 1 not in above:
+    lines = []
+    for statement in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)):
+        own = [node for node in ast.iter_child_nodes(statement) if isinstance(node, (ast.expr, ast.withitem))]
+        inner = [node for expression in own for node in ast.walk(expression)]
+        if not RESHAPES.intersection(getattr(node, "attr", "") for node in inner):
+            continue
+        end = statement.end_lineno
+        if hasattr(statement, "body"):  # its head alone
+            end = max(getattr(node, "end_lineno", 0) for node in inner)
+        beside = shapes.intersection(range(statement.lineno, end + 1))
+        if not beside and statement.lineno - 1 not in above:
             lines.append(statement.lineno)
     return sorted(lines)
 
@@ -97,6 +102,8 @@ def test_every_reshape_says_its_shape(package):
         ("# (N, C, H, W) -> (N, H, W, C)\ny = x.transpose(0, 2, 3, 1)", []),
         ("def f(x):\n    z = 1\n\n    return x.swapaxes(0, 1)", [4]),
         ("y = f(\n    x.swapaxes(0, 1),  # (C, N)\n)", []),
+        ("for row in x.reshape(2, 3):\n    y = row  # (N, C)", [1]),
+        ("with f(x.T):\n    pass", [1]),
     ],
 )
 def test_the_rule_finds_a_reshape_without_its_shape(line, silent):
