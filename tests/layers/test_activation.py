@@ -1,4 +1,4 @@
-"""Activation layers call the right op and keep what its backward wants."""
+"""Activation layers call the right op, and save what its backward reads."""
 
 import numpy as np
 import pytest
@@ -31,6 +31,6 @@ def test_value_and_slope(backend, layer, value, slope):
 @pytest.mark.parametrize(
     "make", [lambda: Clip(6, 0), lambda: Clip(1, 1), lambda: Clip(np.nan), lambda: LeakyReLU(np.inf)]
 )
-def test_numbers_that_cannot_be(make):
+def test_invalid_numbers(make):
     with pytest.raises(ShapeError, match=r"must be"):
         make()

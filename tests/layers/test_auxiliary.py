@@ -1,4 +1,4 @@
-"""Heads on the cuts of a trunk, and the loss that weighs them."""
+"""A trunk with heads, and the loss that weights them."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def batch():
     return to_device(normal(0, (7, 4))), to_device(np.arange(7) % 3)
 
 
-def test_training_gives_a_list_and_evaluation_the_trunk_alone():
+def test_training_returns_a_list_and_evaluation_the_output_of_the_trunk():
     model, (x, _) = network(), batch()
     main, first, second = model(x)
     assert {y.shape for y in (main, first, second)} == {(7, 3)}
@@ -114,7 +114,7 @@ def test_a_training_weighs_its_batches_as_the_options_say():
         AuxiliaryCrossEntropy(label_smoothing=2)
 
 
-def test_without_need_dx_the_first_piece_is_asked_for_none():
+def test_without_need_dx_the_first_piece_computes_no_dx():
     model, (x, labels), criterion = network(), batch(), AuxiliaryCrossEntropy()
     criterion(model(x), labels)
     gradients = criterion.backward()
@@ -128,7 +128,7 @@ def test_without_need_dx_the_first_piece_is_asked_for_none():
     )
 
 
-def test_its_layers_have_names_and_rows():
+def test_layers_have_names_and_rows_in_the_summary():
     assert {name.partition(".")[0] for name, _ in network().named_parameters()} == {
         "trunk0", "trunk1", "trunk2", "head0", "head1",
     }  # fmt: skip
@@ -145,7 +145,7 @@ def test_its_layers_have_names_and_rows():
     assert sum(row.parameters for row in summary.rows) == summary.parameters
 
 
-def test_errors_name_the_repair():
+def test_errors_name_the_fix():
     with pytest.raises(
         ShapeError, match="one piece of the trunk more than heads, got 1 and 1; cut the trunk"
     ):
@@ -168,4 +168,4 @@ def test_the_training_loop_and_evaluation_take_it_as_it_is():
     )
     assert loss < 0.5
     assert evaluate(model, (images, labels)) == 1.0
-    assert float(abs(model.heads[0].bias.data).max()) > 0  # the head has learnt as well
+    assert float(abs(model.heads[0].bias.data).max()) > 0  # the head has learned as well

@@ -40,7 +40,7 @@ def test_option_a_takes_every_other_pixel_and_adds_zeros():
         (lambda: PadChannels(3).output_shape(()), "channel axis"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(ShapeError, match=message):
         make()
 

@@ -1,4 +1,4 @@
-"""One check of axes, channels and sizes for all layers: each layer asks it, in forward and in output_shape."""
+"""One check of axes, channels and sizes for all layers: each layer calls it, in forward and in output_shape."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What every layer promises, held against every layer: a new one needs an entry in EXAMPLES."""
+"""The contract of layers, checked for every layer: a new one needs an entry in EXAMPLES."""
 
 import inspect
 
@@ -7,7 +7,7 @@ import pytest
 from strategies import distinct, upload
 
 import xpcnn.layers
-from xpcnn.debug.check_layer import CHECKS, check_backends
+from xpcnn.debug._checks import CHECKS, check_backends
 from xpcnn.layers import (
     GELU,
     Affine,
@@ -202,7 +202,7 @@ def test_a_summary_counts_parameters_and_knows_the_shape(make, shape):
 
 @every_layer
 def test_hyperparameters_of_numpy_promote_nothing(backend, make, shape):
-    """A np.float64 would turn every float32 array it meets into float64."""
+    """A np.float64 makes every float32 array that it is multiplied with float64."""
     layer = make()
     settings = {
         name: np.float64(getattr(layer, name))

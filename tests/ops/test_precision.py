@@ -52,7 +52,7 @@ def test_the_mean_of_a_whole_image_in_float16(backend, side, value):
 
 @pytest.mark.parametrize("op", ["average", "max", "col2im"])
 def test_overlapping_windows_add_up_in_backward(backend, op):
-    """A pixel in the middle is in 81 windows: of 31s, that is 2,511, which half steps over by twos from 2,048 on."""
+    """A pixel in the middle is in 81 windows: 81 x 31 is 2,511, and above 2,048 half has even numbers only."""
     window, image_size = Window(9), (20, 20)
     dy = np.full((1, 1, 12, 12), 31.0)
     if op == "average":

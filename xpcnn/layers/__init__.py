@@ -1,6 +1,6 @@
 """Layers: objects that hold parameters and what backward needs, and call `xpcnn.ops`."""
 
-from xpcnn.layers.activation import GELU, Clip, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
+from xpcnn.layers.activation import GELU, Clip, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from xpcnn.layers.affine import Affine
 from xpcnn.layers.auxiliary import Auxiliary
 from xpcnn.layers.base import Layer
@@ -16,7 +16,6 @@ from xpcnn.layers.passes import no_grad, one_pass
 from xpcnn.layers.pooling import GlobalAveragePooling, GlobalMaxPooling, Pooling
 from xpcnn.layers.reshape import Flatten, Identity, Reshape
 from xpcnn.layers.sample_norm import GroupNorm, LayerNorm
-from xpcnn.layers.softmax import Softmax
 from xpcnn.layers.upsample import Upsample
 
 __all__ = [

@@ -1,17 +1,17 @@
-"""Activation layers: one number to one number, any shape, nothing to learn."""
+"""Activation layers: y has the shape of x, and there is nothing to learn."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
-from xpcnn.errors.checks import is_number
+from xpcnn.errors.checks import is_number, whole
 from xpcnn.layers.base import Layer
 from xpcnn.layers.shapes import same_shape
 
 
-class Elementwise(Layer):
-    """y = f(x), element by element.
+class Activation(Layer):
+    """y = f(x), in the shape of x.
 
     `op` names f in `xpcnn.ops`, and ``op_backward`` its backward, which reads what `reads` says: x or y. `settings`
     names the attributes that both take as further arguments.
@@ -30,43 +30,43 @@ class Elementwise(Layer):
         (saved,) = self.pop_saved()
         return getattr(ops, f"{self.op}_backward")(dy, saved, *self._values())
 
-    def _values(self) -> list[float]:
+    def _values(self) -> list[Any]:
         return [getattr(self, name) for name in self.settings]
 
     output_shape = same_shape
 
 
-class ReLU(Elementwise):
+class ReLU(Activation):
     """max(x, 0): passes the gradient where x was positive."""
 
     op, reads = "relu", "y"
 
 
-class Sigmoid(Elementwise):
+class Sigmoid(Activation):
     """1 / (1 + exp(-x))."""
 
     op, reads = "sigmoid", "y"
 
 
-class Tanh(Elementwise):
+class Tanh(Activation):
     """The hyperbolic tangent."""
 
     op, reads = "tanh", "y"
 
 
-class SiLU(Elementwise):
+class SiLU(Activation):
     """x sigmoid(x), also called swish."""
 
     op = "silu"
 
 
-class GELU(Elementwise):
+class GELU(Activation):
     """x Phi(x), Phi the normal distribution: x times the probability that a standard normal number is below it."""
 
     op = "gelu"
 
 
-class LeakyReLU(Elementwise):
+class LeakyReLU(Activation):
     """x where x > 0, slope x elsewhere: the gradient never vanishes entirely.
 
     Parameters
@@ -91,7 +91,7 @@ class LeakyReLU(Elementwise):
         self.slope = float(slope)
 
 
-class Clip(Elementwise):
+class Clip(Activation):
     """min(max(x, low), high): passes the gradient where low < x < high. ``Clip(0, 6)`` is ReLU6.
 
     Parameters
@@ -117,3 +117,24 @@ class Clip(Elementwise):
             raise ShapeError(
                 f"Clip: low must be less than high, got {low!r} and {high!r}; Clip(0, 6) is ReLU6"
             )
+
+
+class Softmax(Activation):
+    """exp(x) / sum exp(x) along an axis (the last): scores into probabilities.
+
+    For training, `losses.SoftmaxCrossEntropy` takes the logits before it.
+
+    Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs", 1990.
+    """
+
+    op, reads, settings = "softmax", "y", ("axis",)
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = whole(axis, "axis", "Softmax", -32, fix="pass -1 for the last axis")
+
+    def forward(self, x: Array) -> Array:
+        if not -x.ndim <= self.axis < x.ndim:
+            raise ShapeError(
+                f"{self}: expected an input with axis {self.axis}, got shape {x.shape}; pass axis=-1"
+            )
+        return super().forward(x)

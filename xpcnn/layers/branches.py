@@ -112,7 +112,7 @@ class Sum(SideBySide):
 
 
 class Residual(Sum):
-    """A body beside a shortcut: y = body(x) + shortcut(x); the gradient flows back through both, and adds.
+    """A body beside a shortcut: y = body(x) + shortcut(x); the gradients of both add up.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Normalisation of each sample by itself: the same in training and in evaluation."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from xpcnn.layers.weights import Weighted
 
 
 class SampleNorm(Weighted):
-    """What GroupNorm and LayerNorm share: a weight of ones and a bias of zeros, in one shape."""
+    """What GroupNorm and LayerNorm share: `op` names their function in `xpcnn.ops`, `settings` its last arguments."""
 
+    op: str
+    settings: tuple[str, ...]
     bias: Parameter
 
     def __init__(self, shape: int | tuple[int, ...], eps: float) -> None:
@@ -28,11 +31,12 @@ class SampleNorm(Weighted):
         self._check(x.shape, batch=1)
         check_dtype(x, self.weight, self)
         self.save_for_backward(x)
-        return self._normalize(x, self.weight.data, self._bias())
+        return getattr(ops, self.op)(x, self.weight.data, self.bias.data, *self._values())
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
-        dx, dweight, dbias = self._normalize_backward(dy, x, self.weight.data)
+        backward = getattr(ops, f"{self.op}_backward")
+        dx, dweight, dbias = backward(dy, x, self.weight.data, *self._values())
         self._add_gradients(dweight, dbias)
         return dx
 
@@ -43,13 +47,10 @@ class SampleNorm(Weighted):
     def multiply_adds(self, input_shape: Shape) -> int:
         return 2 * math.prod(input_shape)
 
+    def _values(self) -> list[Any]:
+        return [getattr(self, name) for name in self.settings]
+
     def _check(self, shape: Shape, batch: int) -> None:
-        raise NotImplementedError
-
-    def _normalize(self, x: Array, weight: Array, bias: Array) -> Array:
-        raise NotImplementedError
-
-    def _normalize_backward(self, dy: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
         raise NotImplementedError
 
 
@@ -78,6 +79,8 @@ class GroupNorm(SampleNorm):
     Wu and He, "Group Normalization", ECCV 2018.
     """
 
+    op, settings = "group_norm", ("groups", "eps")
+
     def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
         self.groups, self.channels = (
             whole(groups, "groups", "GroupNorm"),
@@ -91,12 +94,6 @@ class GroupNorm(SampleNorm):
 
     def _check(self, shape: Shape, batch: int) -> None:
         check_channels(shape, self.channels, self, batch=batch)
-
-    def _normalize(self, x: Array, weight: Array, bias: Array) -> Array:
-        return ops.group_norm(x, weight, bias, self.groups, self.eps)
-
-    def _normalize_backward(self, dy: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
-        return ops.group_norm_backward(dy, x, weight, self.groups, self.eps)
 
 
 class LayerNorm(SampleNorm):
@@ -124,6 +121,8 @@ class LayerNorm(SampleNorm):
     Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450.
     """
 
+    op, settings = "layer_norm", ("eps",)
+
     def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
         sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
         if not sizes or not all(is_whole(size) and size >= 1 for size in sizes):
@@ -139,9 +138,3 @@ class LayerNorm(SampleNorm):
             raise ShapeError(
                 f"{self}: expected samples that end in {self.shape}, got {tuple(shape[batch:])}; pass shape={given}"
             )
-
-    def _normalize(self, x: Array, weight: Array, bias: Array) -> Array:
-        return ops.layer_norm(x, weight, bias, self.eps)
-
-    def _normalize_backward(self, dy: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
-        return ops.layer_norm_backward(dy, x, weight, self.eps)
