@@ -17,7 +17,7 @@ from xpcnn.errors.checks import function, is_whole
 
 
 class Batches:
-    """(inputs, targets) in pieces of `batch_size`; each iteration shuffles anew. See `batches`."""
+    """(inputs, targets) in batches of `batch_size`; each iteration is a new shuffle. See `batches`."""
 
     def __init__(
         self,

@@ -29,13 +29,13 @@ MOST_AXES = 32
 PIECE = 1 << 20  # bytes
 LONGEST_HEADER = 4 + 4 * 255
 XZ_MEMORY = 2**28
-"""Bytes that unpacking may take on top of the result: four times what ``xz -9`` asks for."""
+"""Bytes that unpacking may take in addition to the result: four times as many as ``xz -9`` asks for."""
 
 
 def read_idx(path: Path, most: int = LARGEST) -> NDArray[Any]:
     """Read an IDX file, plain or compressed with gzip or xz, into an array of native byte order.
 
-    Its header says how many bytes follow, and no more than these are unpacked; nor is a file of more than `most`.
+    Its header says how many bytes follow, and no more are unpacked. A file of more than `most` bytes is not unpacked.
 
     Raises
     ------
@@ -63,13 +63,12 @@ def read_idx(path: Path, most: int = LARGEST) -> NDArray[Any]:
 
 
 def decompress(content: bytes, name: str, most: int = LARGEST) -> bytes:
-    """Undo gzip or xz, told apart by the first bytes and not by the file's name; plain content passes.
+    """Unpack gzip or xz, recognised by the first bytes and not by the file's name; other content is returned as it is.
 
     Raises
     ------
     DatasetError
-        Where it is truncated or corrupted, or would be longer than `most` bytes, which is then not found out by
-        unpacking it.
+        If it is truncated or corrupted, or unpacks to more than `most` bytes, at which unpacking ends.
     """
     plain = _unpacked(content, name, most + 1)
     if len(plain) > most:
@@ -78,13 +77,13 @@ def decompress(content: bytes, name: str, most: int = LARGEST) -> bytes:
 
 
 def _unpacked(content: bytes, name: str, most: int) -> bytes:
-    """Return up to `most` bytes of what the content unpacks to."""
+    """Unpack up to `most` bytes of the content."""
     if content.startswith(b"\x1f\x8b"):
         try:
             pieces, stream = [], gzip.GzipFile(fileobj=io.BytesIO(content))
             while most and (
                 piece := stream.read(min(most, PIECE))
-            ):  # read(most) takes them at once, whatever comes
+            ):  # read(most) would allocate `most` bytes at once
                 pieces.append(piece)
                 most -= len(piece)
             return b"".join(pieces)
@@ -96,7 +95,7 @@ def _unpacked(content: bytes, name: str, most: int) -> bytes:
 
 
 def _from_xz(content: bytes, name: str, most: int) -> bytes:
-    """As `lzma.decompress`, which knows no bound on what it returns, nor on the memory that a file asks for."""
+    """Do as `lzma.decompress`, but with a bound on the result and on the memory that a file asks for."""
     lzma, plain = _import_lzma(name), b""
     try:
         while content:
@@ -113,7 +112,7 @@ def _from_xz(content: bytes, name: str, most: int) -> bytes:
 
 
 def parse_idx(content: bytes, name: str) -> NDArray[Any]:
-    """Turn the bytes of an IDX file into an array; `name` is what an error calls it.
+    """Convert the bytes of an IDX file to an array; errors call the file `name`.
 
     >>> parse_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]), "three.idx")
     array([[7, 8, 9]], dtype=uint8)
@@ -130,7 +129,7 @@ def parse_idx(content: bytes, name: str) -> NDArray[Any]:
 
 
 def _header(content: bytes, name: str) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Return dtype and shape, and the bytes that the whole file then has."""
+    """Return dtype, shape, and the size in bytes of the whole file."""
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES or content[3] == 0:
         raise DatasetError(
             f"{name}: expected an IDX file, which begins with two zero bytes, a type and a number of axes, "

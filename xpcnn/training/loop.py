@@ -115,6 +115,7 @@ def train(
         for images, targets in progress(feed.in_order(order[at.step * batch_size :])):
             if schedule is not None:
                 optimizer.lr = _rate(schedule, optimizer.steps)
+            times = multiplier(criterion, targets, output_shape, changed)  # counted on the host
             images, targets = _upload(images), _upload(targets)  # the only upload
             loss = criterion(model(images), targets)
             _check_number(loss, criterion)
@@ -122,7 +123,7 @@ def train(
                 _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
             model.backward(criterion.backward(), need_dx=False)
             optimizer.step()
-            at.advance(loss * multiplier(criterion, targets, output_shape, changed))  # stays on the device
+            at.advance(loss * times)  # stays on the device
         sums = to_host(at.losses)  # the only download
         _check_finite(sums, optimizer.steps - len(feed) + 1, at.epoch, optimizer)
         yield (
