@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from xpcnn.data.rows import Arrays, each, parts
 from xpcnn.data.splits import Split
-from xpcnn.data.transformation import Transformation, apply
+from xpcnn.data.transformation import Transformation, apply, check_transform
 from xpcnn.errors import DatasetError, DtypeError
-from xpcnn.errors.checks import function, is_whole
+from xpcnn.errors.checks import is_whole
 
 
 class Batches:
@@ -51,7 +51,7 @@ class Batches:
                 "make one, once, with np.random.default_rng(seed)"
             )
         if transform is not None:
-            function(transform, "transform", "batches", "pass Flip(), say")
+            check_transform(transform, "batches")
         self.batch_size, self.rng, self.transform = int(batch_size), rng, transform
         self.order: NDArray[np.integer] | None = None
 

@@ -63,6 +63,10 @@ class Split:
         if is_whole(index):
             return each(lambda part: part[index], self.images), each(lambda part: part[index], self.labels)
         index = index if isinstance(index, slice) else np.asarray(index)
+        if not isinstance(index, slice) and index.dtype.kind not in "iub" and index.size:
+            raise DatasetError(
+                f"Split: expected a number, a slice, indices or a mask, got {index!r:.60}; pass split[:100], say"
+            )
         taken = {id(part): _take(part, index) for value in self for part in parts(value)}
         images, labels = (each(lambda part: taken[id(part)], value) for value in self)
         return Split(images, images if self.labels is self.images else labels)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcnn.errors import DatasetError, ShapeError
+from xpcnn.errors import DatasetError, DtypeError, ShapeError
 from xpcnn.errors.checks import function, number
 
 Rng: TypeAlias = np.random.Generator | None
@@ -132,6 +132,22 @@ def takes_targets(transform: Any) -> bool:
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in positional if p.default is p.empty]
     return len(needed) > 2 or (len(positional) > 1 and positional[1].name in TARGET_NAMES)
+
+
+def check_transform(transform: Any, who: str) -> None:
+    """Raise DtypeError for anything but a function of (images, rng) or (images, targets, rng)."""
+    fix = "pass a function of (images, rng), or of (images, targets, rng), such as Flip()"
+    function(transform, "transform", who, fix)
+    try:
+        signature = inspect.signature(transform)
+    except (TypeError, ValueError):  # a built-in function need not have one
+        return
+    try:
+        signature.bind(*range(3 if takes_targets(transform) and len(signature.parameters) > 2 else 2))
+    except TypeError as error:
+        raise DtypeError(
+            f"{who}: expected transform to be a function of (images, rng), got {transform!r:.60} ({error}); {fix}"
+        ) from None
 
 
 def apply(transform: Transformation, images: Any, targets: Any, rng: Rng) -> tuple[Any, Any]:
