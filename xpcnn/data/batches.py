@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xpcnn.data.rows import Arrays, each, parts
 from xpcnn.data.splits import Split
-from xpcnn.data.transformation import Transformation, apply, check_transform
+from xpcnn.data.transformation import Transformation, apply, check_transform, warn_of_maps
 from xpcnn.errors import DatasetError, DtypeError
 from xpcnn.errors.checks import is_whole
 
@@ -52,6 +52,7 @@ class Batches:
             )
         if transform is not None:
             check_transform(transform, "batches")
+            warn_of_maps(transform, parts(self.images)[0], parts(self.labels)[0])
         self.batch_size, self.rng, self.transform = int(batch_size), rng, transform
         self.order: NDArray[np.integer] | None = None
 

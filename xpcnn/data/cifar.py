@@ -106,7 +106,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
             ) from error
         if content is None:
             raise DatasetError(
-                f"{folder / name}: has more than the {PART:,} bytes of 10,000 images; fetch it again"
+                f"{folder / name}: has more than {PART:,} bytes, the size of 10,000 images; fetch it again"
             )
         contents[name] = content
     return contents

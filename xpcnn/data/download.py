@@ -92,7 +92,7 @@ def check_published(source: Source, paths: Iterable[Path]) -> None:
         if what := unlike_published(source, path):
             raise DatasetError(
                 f"{path}: expected the file that {source.name} publishes, got one of {what}: it is damaged or "
-                "another; delete or move it, and it is fetched again"
+                "another; delete it or move it, and it is fetched again"
             )
 
 

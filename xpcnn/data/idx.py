@@ -3,8 +3,7 @@
 Everything is big-endian. Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 """
 
-import gzip
-import io
+import functools
 import math
 import struct
 import zlib
@@ -26,7 +25,6 @@ LARGEST = 2**30
 """Bytes of a file, plain or unpacked: 1.3 million images of 28 x 28, where MNIST has 60,000."""
 
 MOST_AXES = 32
-PIECE = 1 << 20  # bytes
 LONGEST_HEADER = 4 + 4 * 255
 XZ_MEMORY = 2**28
 """Bytes that unpacking may take in addition to the result: four times as many as ``xz -9`` asks for."""
@@ -77,37 +75,32 @@ def decompress(content: bytes, name: str, most: int = LARGEST) -> bytes:
 
 
 def _unpacked(content: bytes, name: str, most: int) -> bytes:
-    """Unpack up to `most` bytes of the content."""
+    """Unpack up to `most` bytes of the content, one or several streams of gzip or xz with zeros between them."""
+    begin: Any
+    errors: Any
     if content.startswith(b"\x1f\x8b"):
-        try:
-            pieces, stream = [], gzip.GzipFile(fileobj=io.BytesIO(content))
-            while most and (
-                piece := stream.read(min(most, PIECE))
-            ):  # read(most) would allocate `most` bytes at once
-                pieces.append(piece)
-                most -= len(piece)
-            return b"".join(pieces)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _broken(name, "gzip", error) from error
-    if content.startswith(b"\xfd7zXZ\x00"):
-        return _from_xz(content, name, most)
-    return content[:most]
-
-
-def _from_xz(content: bytes, name: str, most: int) -> bytes:
-    """Do as `lzma.decompress`, but with a bound on the result and on the memory that a file asks for."""
-    lzma, plain = _import_lzma(name), b""
+        kind, errors, begin = "gzip", (zlib.error,), lambda: zlib.decompressobj(wbits=31)
+    elif content.startswith(b"\xfd7zXZ\x00"):
+        lzma = _import_lzma(name)
+        kind, errors = "xz", (lzma.LZMAError, MemoryError)
+        begin = functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+    else:
+        return content[:most]
+    plain = b""
     try:
         while content:
-            stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+            stream = begin()
             plain += stream.decompress(content, most - len(plain))
             if len(plain) == most:
                 break
             if not stream.eof:
                 raise EOFError("it ends before its end-of-stream marker")
-            content = stream.unused_data.lstrip(b"\0")  # streams may follow each other, with zeros between
-    except (lzma.LZMAError, EOFError, MemoryError) as error:
-        raise _broken(name, "xz", error) from error
+            content = stream.unused_data.lstrip(b"\0")
+    except (EOFError, *errors) as error:
+        raise DatasetError(
+            f"{name}: expected a whole {kind} file, got a truncated or corrupted one ({error}); "
+            "delete it and fetch it again"
+        ) from error
     return plain
 
 
@@ -148,13 +141,6 @@ def _header(content: bytes, name: str) -> tuple[np.dtype[Any], tuple[int, ...], 
             f"{name}: its header announces {ndim} axes that no memory holds; fetch the file again"
         )
     return dtype, shape, start + math.prod(shape) * dtype.itemsize
-
-
-def _broken(name: str, kind: str, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{name}: expected a whole {kind} file, got a truncated or corrupted one ({error}); "
-        "delete it and fetch it again"
-    )
 
 
 def _import_lzma(name: str) -> ModuleType:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcnn.errors import DatasetError, DtypeError, ShapeError
+from xpcnn.errors import DatasetError, DtypeError, ShapeError, XpcnnWarning
 from xpcnn.errors.checks import function, number
 
 Rng: TypeAlias = np.random.Generator | None
@@ -148,6 +149,19 @@ def check_transform(transform: Any, who: str) -> None:
         raise DtypeError(
             f"{who}: expected transform to be a function of (images, rng), got {transform!r:.60} ({error}); {fix}"
         ) from None
+
+
+def warn_of_maps(transform: Any, image: Any, target: Any) -> None:
+    """Warn where a transform moves the pixels of the images, and their targets are maps that stay as they are."""
+    moving = [one for one in _flat(transform) if getattr(one, "moves_pixels", False)]
+    if moving and target.ndim > 2 and target.shape[-2:] == image.shape[-2:]:
+        warnings.warn(
+            XpcnnWarning(
+                f"{moving[0]!r} moves the pixels of the images, and not those of their targets, which are maps; "
+                f"pass Paired({moving[0]!r}), which moves both"
+            ),
+            stacklevel=4,
+        )
 
 
 def apply(transform: Transformation, images: Any, targets: Any, rng: Rng) -> tuple[Any, Any]:
