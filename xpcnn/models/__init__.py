@@ -57,7 +57,3 @@ __all__ = [
     "vgg19",
     "vgg19_bn",
 ]
-
-
-def __dir__() -> list[str]:
-    return __all__
