@@ -8,8 +8,6 @@ Of parameters in half precision the state is kept, and the update computed, in s
 of less than half a unit in theta's last place, 0.0002 at 1, is lost then: train in float32 and convert the result.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Iterable, Mapping
@@ -21,19 +19,6 @@ from xpcnn.errors import DtypeError, HyperparameterError, ShapeError
 from xpcnn.errors.checks import is_number
 from xpcnn.kernels.precision import computing
 from xpcnn.layers import Parameter
-
-__all__ = [
-    "BY_NAME",
-    "SGD",
-    "AdaGrad",
-    "Adam",
-    "AdamW",
-    "Group",
-    "Momentum",
-    "Nesterov",
-    "Optimizer",
-    "RMSprop",
-]
 
 State: TypeAlias = Mapping[str, Array]
 """What an optimizer keeps from step to step, by name."""
@@ -394,7 +379,3 @@ class AdamW(Adam):
 BY_NAME: dict[str, type[Optimizer]] = {
     kind.__name__.lower(): kind for kind in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
 }
-
-
-def __dir__() -> list[str]:
-    return __all__

@@ -1,24 +1,11 @@
 """Learning rates as functions of the step: ``optimizer.lr = schedule(step)``, steps counted from 0."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from xpcnn.errors import HyperparameterError
 from xpcnn.errors.checks import function, is_whole, number, whole
-
-__all__ = [
-    "NAMES",
-    "Schedule",
-    "by_name",
-    "constant",
-    "cosine",
-    "one_cycle",
-    "step_decay",
-    "warm_up",
-]
 
 Schedule: TypeAlias = Callable[[int], float]
 
@@ -132,7 +119,3 @@ def by_name(name: str, lr: float, steps: int) -> Schedule:
     if name == "step":
         return step_decay(lr, every=max(math.ceil(steps / 3), 1))
     return cosine(lr, steps) if name == "cosine" else one_cycle(lr, steps)
-
-
-def __dir__() -> list[str]:
-    return __all__

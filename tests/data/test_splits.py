@@ -51,6 +51,14 @@ def test_one_index_is_one_image_and_its_label():
     assert label == 3
 
 
+def test_an_index_of_another_kind_is_refused():
+    for index in ("a", 1.5, [0.5], None):
+        with pytest.raises(
+            DatasetError, match=r"Split: expected a number, a slice, indices or a mask.*split\[:100\]"
+        ):
+            Split(IMAGES, LABELS)[index]
+
+
 def test_images_that_are_their_own_targets_stay_so_and_are_scaled():
     for part in (Split(IMAGES, IMAGES)[:8], *split((IMAGES, IMAGES), 0.5)):
         for x, target in batches(*part, 3):

@@ -5,7 +5,7 @@ import pytest
 
 from xpcnn.data import BatchLoader, Compose, Crop, Flip, Normalize, Paired, RandomAffine, Shift, batches
 from xpcnn.data.transformation import takes_targets
-from xpcnn.errors import DatasetError, ShapeError
+from xpcnn.errors import DatasetError, ShapeError, XpcnnWarning
 from xpcnn.layers import Conv, Sequential
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import SGD
@@ -137,9 +137,22 @@ def test_training_learns_from_what_moved():
 
     plain = losses(None, SoftmaxCrossEntropy(axis=1))[-1]
     assert losses(Paired(Flip(), fill=0), SoftmaxCrossEntropy(axis=1))[-1] < 1.2 * plain
-    assert losses(Flip(), SoftmaxCrossEntropy(axis=1))[-1] > 1.4 * plain  # what happened in silence before
+    with pytest.warns(XpcnnWarning, match=r"Flip\(0.5\) moves the pixels .*; pass Paired\(Flip\(0.5\)\)"):
+        assert (
+            losses(Flip(), SoftmaxCrossEntropy(axis=1))[-1] > 1.4 * plain
+        )  # what happened in silence before
     ignoring = losses(Paired(Crop(2), fill=255), SoftmaxCrossEntropy(axis=1, ignore_index=255))
     assert ignoring[-1] < 1.3 * plain
+
+
+@pytest.mark.parametrize("transform", [Flip(), Compose(Normalize(0.5, 0.5), Crop(1))], ids=repr)
+def test_maps_that_would_stay_behind_are_warned_of(transform):
+    images = IMAGES / np.float32(255)
+    for targets in (MAPS, images):
+        with pytest.warns(XpcnnWarning, match=r"moves the pixels of the images, and not .*pass Paired"):
+            batches(images, targets, 7, np.random.default_rng(0), transform)
+    batches(images, MAPS, 7, None, Normalize(0.5, 0.5))  # silent: nothing moves
+    batches(images, MAPS[:, 0, 0], 7, None, transform)  # nor is there a map
 
 
 @pytest.mark.parametrize("transform", [Paired(Flip()), both, Compose(Flip(), both_with_rng)], ids=repr)

@@ -176,9 +176,10 @@ def test_a_callback_stops_the_training():
         if history.epochs[-1]["epoch"] == 2:
             history.stop("enough")
 
-    history = fit(small(), DATA, epochs=9, callbacks=[enough], **QUIET)
-    assert len(history) == 2
-    assert history.stopped == "enough"
+    for callbacks in ([enough], enough):
+        history = fit(small(), DATA, epochs=9, callbacks=callbacks, **QUIET)
+        assert len(history) == 2
+        assert history.stopped == "enough"
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 3, 7])
@@ -220,6 +221,15 @@ def test_the_bar_and_a_line_for_each_epoch_and_silence(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def not_reached(model, history):
+    pytest.fail("an epoch was trained")
+
+
+def test_a_function_in_place_of_a_model():
+    with pytest.raises(DtypeError, match=r"fit: expected a model.*pass models.simple\(\)"):
+        fit(models.simple, DATA)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -229,11 +239,14 @@ def test_the_bar_and_a_line_for_each_epoch_and_silence(capsys):
         ({"criterion": "cross_entropy"}, DtypeError, "'cross_entropy'"),
         ({"optimizer": "adam"}, DtypeError, "'adam'"),
         ({"epochs": -1}, HyperparameterError, "epochs"),
+        ({"validation": "test"}, DatasetError, r"evaluate: expected \(images, labels\), got str"),
+        ({"validation": Dataset(Split(*DATA), Split(*DATA))}, DatasetError, r"pass its \.test"),
+        ({"transform": lambda images: images}, DtypeError, r"function of \(images, rng\)"),
     ],
 )
 def test_misuse_is_refused(options, error, message):
     with pytest.raises(error, match=message):
-        fit(small(), DATA, **{**QUIET, **options})
+        fit(small(), DATA, **{**QUIET, **options, "callbacks": options.get("callbacks", not_reached)})
 
 
 def test_a_history_is_shown():

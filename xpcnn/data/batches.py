@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from xpcnn.data.rows import Arrays, each, parts
 from xpcnn.data.splits import Split
-from xpcnn.data.transformation import Transformation, apply
+from xpcnn.data.transformation import Transformation, apply, check_transform, warn_of_maps
 from xpcnn.errors import DatasetError, DtypeError
-from xpcnn.errors.checks import function, is_whole
+from xpcnn.errors.checks import is_whole
 
 
 class Batches:
-    """(inputs, targets) in pieces of `batch_size`; each iteration shuffles anew. See `batches`."""
+    """(inputs, targets) in batches of `batch_size`; each iteration is a new shuffle. See `batches`."""
 
     def __init__(
         self,
@@ -51,7 +51,8 @@ class Batches:
                 "make one, once, with np.random.default_rng(seed)"
             )
         if transform is not None:
-            function(transform, "transform", "batches", "pass Flip(), say")
+            check_transform(transform, "batches")
+            warn_of_maps(transform, parts(self.images)[0], parts(self.labels)[0])
         self.batch_size, self.rng, self.transform = int(batch_size), rng, transform
         self.order: NDArray[np.integer] | None = None
 

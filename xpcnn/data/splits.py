@@ -1,4 +1,4 @@
-"""Images and their labels: how they are held, cut, and recognised in what a user passes."""
+"""Images and their labels: a class that holds and cuts them, and what a user may pass in its place."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Split:
             for part in parts(labels)
             if id(part) not in rows
         }
-        # images that are their own targets stay one object
+        # targets that are the images themselves stay one object
         self.images = each(lambda part: rows[id(part)], images)
         self.labels = self.images if labels is images else each(lambda part: rows[id(part)], labels)
         check_lengths(self.images, self.labels, who)
@@ -63,6 +63,10 @@ class Split:
         if is_whole(index):
             return each(lambda part: part[index], self.images), each(lambda part: part[index], self.labels)
         index = index if isinstance(index, slice) else np.asarray(index)
+        if not isinstance(index, slice) and index.dtype.kind not in "iub" and index.size:
+            raise DatasetError(
+                f"Split: expected a number, a slice, indices or a mask, got {index!r:.60}; pass split[:100], say"
+            )
         taken = {id(part): _take(part, index) for value in self for part in parts(value)}
         images, labels = (each(lambda part: taken[id(part)], value) for value in self)
         return Split(images, images if self.labels is self.images else labels)
@@ -118,10 +122,9 @@ def split(dataset: Any, share: float | int, rng: np.random.Generator | int | Non
     generator = np.random.default_rng(rng)
     held = np.zeros(len(whole), bool)
     classes, members = np.unique(_classes(whole), return_inverse=True)
-    quotas = np.bincount(members) * (count / len(whole))
-    counts = np.floor(quotas).astype(np.int64)
-    # the largest remainders are rounded up; among equal ones chance decides
-    order = np.lexsort((generator.permutation(len(classes)), -np.round(quotas - counts, 9)))
+    counts, remainders = np.divmod(np.bincount(members) * count, len(whole))
+    # the largest remainders are rounded up, in random order among equal ones
+    order = np.lexsort((generator.permutation(len(classes)), -remainders))
     counts[order[: count - counts.sum()]] += 1
     for number, wanted in enumerate(counts):
         held[generator.permutation(np.flatnonzero(members == number))[:wanted]] = True
@@ -136,7 +139,7 @@ def pair(dataset: Any, who: str) -> tuple[Any, Any]:
     Raises
     ------
     DatasetError
-        For anything else, such as a Dataset of which one half is meant.
+        For anything else, such as a Dataset, which has two halves.
     """
     if isinstance(dataset, Dataset):
         half = "test" if who == "evaluate" else "train"
@@ -165,7 +168,7 @@ def check_images(images: Any, who: str) -> None:
 
 
 def check_lengths(images: Arrays, labels: Arrays, who: str) -> None:
-    """Raise DatasetError unless all inputs and all targets are as many."""
+    """Raise DatasetError unless all inputs and all targets have the same length."""
     size = len(parts(images)[0])
     for part in parts(images):
         if len(part) != size:
@@ -198,7 +201,7 @@ def _take(part: Any, index: Any) -> Any:
 
 
 def _classes(dataset: Split) -> NDArray[Any]:
-    """Return the class of each image, or zeros where the labels are no classes."""
+    """Return the class of each image, or zeros if the labels are not classes."""
     labels = dataset.labels
     if isinstance(labels, (np.ndarray, Rows)):
         if labels.ndim == 1 and labels.dtype.kind in "iu":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xpcnn.errors import DatasetError, ShapeError
+from xpcnn.errors import DatasetError, DtypeError, ShapeError, XpcnnWarning
 from xpcnn.errors.checks import function, number
 
 Rng: TypeAlias = np.random.Generator | None
@@ -132,6 +133,35 @@ def takes_targets(transform: Any) -> bool:
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in positional if p.default is p.empty]
     return len(needed) > 2 or (len(positional) > 1 and positional[1].name in TARGET_NAMES)
+
+
+def check_transform(transform: Any, who: str) -> None:
+    """Raise DtypeError for anything but a function of (images, rng) or (images, targets, rng)."""
+    fix = "pass a function of (images, rng), or of (images, targets, rng), such as Flip()"
+    function(transform, "transform", who, fix)
+    try:
+        signature = inspect.signature(transform)
+    except (TypeError, ValueError):  # a built-in function need not have one
+        return
+    try:
+        signature.bind(*range(3 if takes_targets(transform) and len(signature.parameters) > 2 else 2))
+    except TypeError as error:
+        raise DtypeError(
+            f"{who}: expected transform to be a function of (images, rng), got {transform!r:.60} ({error}); {fix}"
+        ) from None
+
+
+def warn_of_maps(transform: Any, image: Any, target: Any) -> None:
+    """Warn where a transform moves the pixels of the images, and their targets are maps that stay as they are."""
+    moving = [one for one in _flat(transform) if getattr(one, "moves_pixels", False)]
+    if moving and target.ndim > 2 and target.shape[-2:] == image.shape[-2:]:
+        warnings.warn(
+            XpcnnWarning(
+                f"{moving[0]!r} moves the pixels of the images, and not those of their targets, which are maps; "
+                f"pass Paired({moving[0]!r}), which moves both"
+            ),
+            stacklevel=4,
+        )
 
 
 def apply(transform: Transformation, images: Any, targets: Any, rng: Rng) -> tuple[Any, Any]:

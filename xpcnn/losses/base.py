@@ -1,4 +1,4 @@
-"""What a loss is: a function of outputs and targets that gives one number, and the gradient of that number."""
+"""The protocol of losses: a function of outputs and targets with one number as its value, and its gradient."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ MEAN, SUM = "mean", "sum"
 class Loss:
     """A loss: ``loss = criterion(y, target)``, then ``dy = criterion.backward()`` once.
 
-    To write one, define these two methods. y is what the model returns, and target is what stands in the data set
-    beside the inputs; `backward` returns dL/dy, of the shape and the dtype of y. Where the model returns several
-    outputs, y is a list or tuple of them, and backward returns as many gradients. The loss is one number, a 0-d array
-    that stays on the device.
+    To write one, define these two methods. y is the model's output, and target comes from the data set; `backward`
+    returns dL/dy, of the shape and the dtype of y. Where the model returns several outputs, y is a list or tuple of
+    them, and backward returns as many gradients. The loss is one number, a 0-d array that stays on the device.
 
     `training.train` and `training.evaluate` take any object with these two methods; deriving from this class adds
     `save_for_backward`, `pop_saved`, a repr, and the defaults of the two methods below.
@@ -85,19 +84,19 @@ class Loss:
         """
 
     def count(self, targets: Any, output_shape: Any) -> float:
-        """Return how much these targets weigh in the mean over a data set: here, how many there are.
+        """Return the weight of these targets in the mean over a data set: here, their number.
 
-        It is what the mean over a batch divides by, or a fixed multiple of that. So means over batches of different
+        It is the divisor of the mean over a batch, or a fixed multiple of it. So means over batches of different
         weights add up to the mean over the data set.
         """
         return len(targets[0] if isinstance(targets, tuple) else targets)
 
     def save_for_backward(self, *values: Any) -> None:
-        """Keep values for the next backward()."""
+        """Save values for the next backward()."""
         self._saved = values
 
     def pop_saved(self) -> tuple[Any, ...]:
-        """Return what was saved last, and forget it."""
+        """Return the values saved last, and delete them."""
         if self._saved is None:
             raise BackwardError(
                 f"{self}: backward() called without a loss; call criterion(y, {self.target_name}) first"

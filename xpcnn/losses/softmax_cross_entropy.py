@@ -39,12 +39,12 @@ class SoftmaxCrossEntropy(Loss):
         e: t becomes (1 - e) t + e / D.
     class_weight : D numbers of at least 0
         w: class d counts w[d] times, t becomes w t. With integer labels the mean is then the weighted one,
-        the sum over the rows divided by the sum of w[label] over the rows; with rows t it divides by M.
+        the sum over the rows divided by the sum of w[label]; with rows t it divides by M.
     ignore_index : int
-        Rows with this integer label count nothing, neither in the sum nor in what the mean divides by, and have no
-        gradient. A batch of nothing else has the loss 0, where PyTorch's is NaN.
+        Rows with this integer label do not count, neither in the sum nor in the divisor of the mean, and their gradient
+        is zero. A batch of such rows only has the loss 0, where PyTorch's is NaN.
     reduction : "mean" or "sum"
-        With "sum" nothing is divided by.
+        With "sum" there is no divisor.
 
     Raises
     ------
@@ -130,16 +130,9 @@ class SoftmaxCrossEntropy(Loss):
                 f"{self}: expected labels for outputs of {output_shape} with the classes on axis {axis}, got maps of "
                 f"{targets.shape}; pass SoftmaxCrossEntropy(axis=1)"
             )
-        check_labels(
-            targets,
-            output_shape[axis - 1],
-            str(self),
-            shape=shape,
-            axis=axis,
-            ignore_index=self.ignore_index,
-        )
-        soft = targets.ndim == len(output_shape) + 1
-        self._check_options(output_shape[axis - 1], soft)
+        D = output_shape[axis - 1]
+        check_labels(targets, D, str(self), shape=shape, axis=axis, ignore_index=self.ignore_index)
+        self._check_options(D, soft=targets.ndim == len(output_shape) + 1)
         if not self.count(targets, output_shape):
             raise DatasetError(
                 f"{self}: expected a label that counts, got none that is not ignored and has a class weight above 0; "
@@ -155,52 +148,44 @@ class SoftmaxCrossEntropy(Loss):
         counted = targets if self.ignore_index is None else targets[targets != self.ignore_index]
         if self.class_weight is None:
             return int(counted.size)
-        return math.fsum(
-            weight * int(times)
-            for weight, times in zip(
-                self.class_weight,
-                np.bincount(counted.ravel().astype(np.int64), minlength=len(self.class_weight)),
-                strict=True,
-            )
-        )
+        times = np.bincount(counted.ravel().astype(np.int64), minlength=len(self.class_weight))
+        return math.fsum(times * np.array(self.class_weight))
 
     @property
     def _plain(self) -> bool:
-        """Whether the op alone does it."""
-        return (
-            not self.label_smoothing
-            and self.class_weight is None
-            and self.ignore_index is None
-            and self.reduction == MEAN
-        )
+        """Whether no option is set, so that the op alone computes the loss."""
+        options = self.label_smoothing, self.class_weight, self.ignore_index, self.reduction
+        return options == (0, None, None, MEAN)
 
     def _weighed(self, labels: Array, D: int, dtype: Any) -> Array:
-        """Return rows (M,D) of targets such that the plain mean of their cross-entropy is the loss with all options."""
+        """Return rows (M,D) of targets whose plain mean of cross-entropies is the loss with all options."""
         M, soft = len(labels), labels.ndim == 2
+        kept = None  # (M,), if labels are ignored
         if soft:
-            rows, kept = labels.astype(dtype), None
+            rows = labels.astype(dtype)
         else:
             labels = labels.astype(xp.int64)
             rows = (labels[:, None] == xp.arange(D)).astype(dtype)
-            kept = None if self.ignore_index is None else labels != self.ignore_index
             known = (labels >= 0) & (labels < D)
-            rows = xp.where((known if kept is None else known | ~kept)[:, None], rows, xp.nan).astype(dtype)
+            if self.ignore_index is not None:
+                kept = labels != self.ignore_index
+                known |= ~kept
+            rows = xp.where(known[:, None], rows, xp.nan).astype(dtype)  # on a device no error can be raised
         weights = None if self.class_weight is None else self._on_device(dtype)
-        weighed = rows if weights is None else rows * weights
-        if kept is not None:
-            weighed = xp.where(kept[:, None], weighed, 0).astype(dtype)
-        divisor = M if soft else weighed.sum()
+
+        def weigh(rows: Array) -> Array:
+            weighed = rows if weights is None else rows * weights
+            return weighed if kept is None else xp.where(kept[:, None], weighed, 0).astype(dtype)
+
+        divisor = M if soft else weigh(rows).sum()
         if self.label_smoothing:
             rows = (1 - self.label_smoothing) * rows + self.label_smoothing / D
-            weighed = rows if weights is None else rows * weights
-            if kept is not None:
-                weighed = xp.where(kept[:, None], weighed, 0).astype(dtype)
         if self.reduction == SUM:
-            return weighed * M
+            return weigh(rows) * M
         if soft:
-            return weighed
-        nothing = xp.equal(divisor, 0).astype(dtype)  # then all rows are zero
-        return weighed * (M / (divisor + nothing))
+            return weigh(rows)
+        nothing = xp.equal(divisor, 0).astype(dtype)  # 1 where all rows are zero
+        return weigh(rows) * (M / (divisor + nothing))
 
     def _on_device(self, dtype: Any) -> Array:
         """Return the class weights as an array of the active device, uploaded once."""

@@ -1,11 +1,11 @@
 """Callbacks of `fit`: functions of (model, history), called after each epoch. An object with one method will do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from xpcnn.backend import Array
 from xpcnn.errors import HyperparameterError
-from xpcnn.errors.checks import whole
+from xpcnn.errors.checks import function, whole
 from xpcnn.layers import Layer
 from xpcnn.training.history import History
 
@@ -42,3 +42,11 @@ class EarlyStopping:
 
     def __repr__(self) -> str:
         return f"EarlyStopping({self.patience})"
+
+
+def as_list(callbacks: Callback | Iterable[Callback], patience: int | None) -> list[Callback]:
+    """Return the callbacks of a `fit`, one or several, and early stopping if `patience` is given."""
+    several = [callbacks] if callable(callbacks) else [*callbacks]
+    for callback in several:
+        function(callback, "every callback", "fit", "pass a function of (model, history)")
+    return several if patience is None else [*several, EarlyStopping(patience)]

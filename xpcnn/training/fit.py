@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from xpcnn.backend import to_host
 from xpcnn.data import BatchLoader, Dataset, layout, split
+from xpcnn.data.splits import pair
 from xpcnn.data.transformation import Transformation, takes_targets
-from xpcnn.errors.checks import function, is_number
+from xpcnn.errors.checks import is_number
 from xpcnn.layers import Layer
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.losses.base import multiplier
@@ -17,9 +17,9 @@ from xpcnn.optimizers import Adam, Optimizer
 from xpcnn.random import Seed
 from xpcnn.schedules import Schedule
 from xpcnn.training.bar import bar, write
-from xpcnn.training.callbacks import Callback, EarlyStopping
+from xpcnn.training.callbacks import Callback, as_list
 from xpcnn.training.history import History
-from xpcnn.training.loop import Metric, evaluate, train
+from xpcnn.training.loop import Metric, check_model, evaluate, train
 from xpcnn.training.metrics import accuracy_of
 from xpcnn.training.state import Position
 
@@ -35,7 +35,7 @@ def fit(
     validation: Any = None,
     metric: Metric | None = None,
     patience: int | None = None,
-    callbacks: Iterable[Callback] = (),
+    callbacks: Callback | Iterable[Callback] = (),
     schedule: Schedule | None = None,
     transform: Transformation | None = None,
     rng: Seed = None,
@@ -51,24 +51,24 @@ def fit(
     metric : function of (predictions, targets); if left out, the accuracy with SoftmaxCrossEntropy
     patience : int
         Stop after so many epochs that are no better than the best, and end with its weights: `EarlyStopping`.
-    callbacks : functions of (model, history)
+    callbacks : function of (model, history), or several
         Called after each epoch; ``history.stop(reason)`` ends the training.
     progress : bool
         Whether to show a progress bar, and a line for each epoch.
     batch_size, schedule, transform, rng : as in `train`, whose errors are raised
     """
-    if isinstance(dataset, Dataset):
-        dataset = dataset.train
+    check_model(model, "fit")
+    dataset = dataset.train if isinstance(dataset, Dataset) else dataset
     if is_number(validation):
         dataset, validation = split(dataset, validation)
+    elif validation is not None:
+        validation = pair(validation, "evaluate")
     criterion = SoftmaxCrossEntropy() if criterion is None else criterion
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     metric = accuracy_of(criterion) if metric is None else metric
     scores = {"loss": criterion} | ({getattr(metric, "__name__", "metric"): metric} if metric else {})
-    callbacks = [*callbacks, *([] if patience is None else [EarlyStopping(patience)])]
-    for callback in callbacks:
-        function(callback, "every callback", "fit", "pass a function of (model, history)")
-    history, position, began = History(epochs), Position(rng), time.perf_counter()
+    calls = as_list(callbacks, patience)
+    history, position = History(epochs), Position(rng)
 
     def steps(feed: Any) -> Iterator[Any]:
         shape, counts = layout.output_shape(model, feed, "fit"), []
@@ -88,10 +88,10 @@ def fit(
             row = history.add(epoch, loss)
             for name, score in scores.items() if validation is not None else ():
                 row[f"validation_{name}"] = evaluate(model, validation, score, batch_size=batch_size)
-            row["learning_rate"], row["seconds"] = optimizer.lr, time.perf_counter() - began
+            row["learning_rate"], row["seconds"] = optimizer.lr, history.seconds
             write(history.line(row), progress)
-            for callback in callbacks:
-                callback(model, history)
+            for call in calls:
+                call(model, history)
             if history.stopped:
                 break
     except KeyboardInterrupt:

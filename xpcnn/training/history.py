@@ -1,6 +1,7 @@
 """What a training has given: every step's loss and every epoch's numbers, as text, as HTML and as a picture."""
 
 import html
+import time
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class History:
     """
 
     def __init__(self, planned: int) -> None:
-        self.planned, self.stopped = planned, ""
+        self.planned, self.stopped, self._began = planned, "", time.perf_counter()
         self.losses: list[float] = []
         self.epochs: list[dict[str, Any]] = []
 
@@ -46,6 +47,11 @@ class History:
     def stop(self, reason: str) -> None:
         """End the training after this epoch."""
         self.stopped = reason
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning of the training."""
+        return time.perf_counter() - self._began
 
     @property
     def best(self) -> dict[str, Any]:

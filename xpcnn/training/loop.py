@@ -95,7 +95,7 @@ def train(
     reduction "sum" it is the sum over the epoch, divided by the same count. With a transform that changes targets the
     batches weigh by their number of samples.
     """
-    _check_layer(model, "train")
+    check_model(model, "train")
     if not isinstance(optimizer, Optimizer):
         raise DtypeError(
             f"train: expected an optimizer, got {optimizer!r:.60}; pass Adam(model.parameters()), say"
@@ -123,9 +123,10 @@ def train(
         for images, targets in progress(feed.in_order(order[at.step * batch_size :])):
             if schedule is not None:
                 optimizer.lr = _rate(schedule, optimizer.steps)
+            times = multiplier(criterion, targets, output_shape, changed)  # counted on the host
             images, targets = _upload(images), _upload(targets)  # the only upload
             loss = step(model, criterion, optimizer, images, targets, check)
-            at.advance(loss * multiplier(criterion, targets, output_shape, changed))  # stays on the device
+            at.advance(loss * times)  # stays on the device
         sums = to_host(at.losses)  # the only download
         _check_finite(sums, optimizer.steps - len(feed) + 1, at.epoch, optimizer)
         yield (
@@ -148,7 +149,7 @@ def predict(
     Several inputs are a tuple of arrays. Of several outputs it returns a tuple of arrays.
     Every layer is in the mode afterwards that it was in before.
     """
-    _check_layer(model, "predict")
+    check_model(model, "predict")
     check_images_only(transform, "predict")
     check_images(images, "predict")
     feed = batches(images, images, batch_size, transform=transform)
@@ -184,7 +185,7 @@ def evaluate(
         For an empty data set, or targets that do not fit: for accuracy, labels that are not one integer an image, or
         a pixel.
     """
-    _check_layer(model, "evaluate")
+    check_model(model, "evaluate")
     dataset = pair(dataset, "evaluate")
     check_images_only(transform, "evaluate")
     feed = batches(*dataset, batch_size, transform=transform)
@@ -249,7 +250,8 @@ def _host(y: Any) -> Any:
     return tuple(map(to_host, y)) if isinstance(y, (list, tuple)) else to_host(y)
 
 
-def _check_layer(model: object, who: str) -> None:
+def check_model(model: object, who: str) -> None:
+    """Raise DtypeError for anything but a layer."""
     if not isinstance(model, Layer):
         raise DtypeError(
             f"{who}: expected a model, got {model!r:.60}; pass models.simple(), say, or another Layer"

@@ -47,7 +47,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def save_png(figure: Figure, path: str | PathLike[str], dots_per_inch: int = 150) -> None:
-    """Write a PNG, and keep a former file under a numbered name. The same figure makes the same bytes."""
+    """Write a PNG, and keep a previous file under a numbered name. Equal figures make equal bytes."""
     keep_former(path)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=dots_per_inch, metadata={"Software": None})

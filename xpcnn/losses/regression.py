@@ -1,4 +1,4 @@
-"""Squares near zero, and absolute distances beyond: smooth at zero, and outliers do not dominate."""
+"""Losses of numbers: squared, absolute, and Huber's, which is squared near zero and absolute beyond."""
 
 from __future__ import annotations
 
@@ -6,6 +6,33 @@ from xpcnn.backend import Array, xp
 from xpcnn.errors.checks import number
 from xpcnn.losses.base import MEAN
 from xpcnn.losses.elementwise import Elementwise
+
+
+class MeanSquaredError(Elementwise):
+    """Half the squared distance, averaged over the batch: L = 1/(2 N) sum (y - t)^2, dL/dy = (y - t) / N.
+
+    The sum runs over all elements of a sample, as in the book's chapter 4. So it divides by the number of samples N,
+    where `L1` and `Huber` divide by the number of elements; PyTorch's ``mse_loss`` is 2 N / y.size times this one. With
+    reduction "sum" L = 1/2 sum (y - t)^2. Shapes and errors are those of `Elementwise`.
+    """
+
+    def values_and_slopes(self, y: Array, target: Array) -> tuple[Array, Array]:
+        difference = y - target
+        return difference * difference / 2, difference
+
+    def divisor(self, array: Array) -> int:
+        return len(array)
+
+
+class L1(Elementwise):
+    """The mean absolute distance: L = 1/M sum |y - t| over all M elements, dL/dy = sign(y - t) / M.
+
+    The gradient is zero where y = t. With reduction "sum" M is 1. Shapes and errors are those of `Elementwise`.
+    """
+
+    def values_and_slopes(self, y: Array, target: Array) -> tuple[Array, Array]:
+        difference = y - target
+        return xp.abs(difference), xp.sign(difference)
 
 
 class Huber(Elementwise):
