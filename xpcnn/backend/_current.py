@@ -135,6 +135,7 @@ def accelerated(reference: Callable[P, R]) -> Substitutable[P, R]:
 
     @functools.wraps(reference)
     def dispatch(*args: P.args, **kwargs: P.kwargs) -> R:
-        return cast(R, active_backend().kernels.get(name, reference)(*args, **kwargs))
+        kernel: Callable[P, R] = active_backend().kernels.get(name, reference)
+        return kernel(*args, **kwargs)
 
     return cast(Substitutable[P, R], dispatch)

@@ -8,16 +8,16 @@ from typing import Any, Self, TypeAlias
 from xpcnn.backend import Array, active_backend, check_array, to_device, to_host
 from xpcnn.errors import BackendError, BackwardError, CheckpointError, DtypeError
 from xpcnn.layers.parameter import Buffer, Parameter
-from xpcnn.layers.passes import Frames, checked, missing, recorded, under_way
+from xpcnn.layers.passes import FramesOf, checked, missing, recorded, under_way
 from xpcnn.layers.representation import shown_arguments, tree
 from xpcnn.layers.shapes import Shape, of_zeros, walk_of_zeros
 from xpcnn.layers.summary import Summary
-from xpcnn.layers.tree import dotted, found, replaced, resolve
+from xpcnn.layers.tree import PLAIN, dotted, found, replaced, resolve
 
 Inputs: TypeAlias = Any
 """One array, or a tuple of them."""
 
-INTERNAL = frozenset({"_stack", "_steps", "_shapes"})
+INTERNAL = frozenset({"_frames", "_steps", "_shapes"})
 """Attributes that hold no children, and that copies do not get."""
 
 
@@ -49,6 +49,7 @@ class Layer:
     """
 
     training = True
+    _frames = FramesOf()
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the layer's forward and backward keep track of passes; see `xpcnn.layers.passes`."""
@@ -101,11 +102,6 @@ class Layer:
             raise BackwardError(missing(self))
         return stack[-1].saved.pop()
 
-    @property
-    def _frames(self) -> Frames:
-        frames: Frames = vars(self).get("_stack") or vars(self).setdefault("_stack", Frames())
-        return frames
-
     # ---- shapes ------------------------------------------------------------------------------------
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -139,9 +135,13 @@ class Layer:
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
         """Yield (name, layer) for the layers directly inside this one; one kept in a list is ``blocks.0``."""
-        for name, value in vars(self).items():
-            if name not in INTERNAL:
-                yield from found(name, value, Layer)
+        return self._kept(Layer)
+
+    def _kept(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        """Yield (name, object) for each object of a kind in the attributes of this layer alone."""
+        for name, value in list(vars(self).items()):
+            if type(value) not in PLAIN and name not in INTERNAL:
+                yield from found(name, value, kind)
 
     def named_layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
         """Yield (dotted name, layer) for this layer and all inside it, each once, in a fixed order."""
@@ -178,13 +178,10 @@ class Layer:
     def _named(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for prefix, layer in self.named_layers():
-            for name, value in list(vars(layer).items()):
-                if name in INTERNAL:
-                    continue
-                for inner, array in found(name, value, kind):
-                    if id(array) not in seen:
-                        seen.add(id(array))
-                        yield dotted(prefix, inner), array
+            for name, array in layer._kept(kind):
+                if id(array) not in seen:
+                    seen.add(id(array))
+                    yield dotted(prefix, name), array
 
     def __getitem__(self, name: Any) -> Any:
         """Return the layer of a dotted name; names of containers in between may be left out."""

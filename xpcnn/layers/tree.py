@@ -4,8 +4,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from xpcnn.errors import DtypeError, ShapeError
+from xpcnn.geometry import Window
 
 T = TypeVar("T")
+
+PLAIN = frozenset({bool, int, float, str, type(None), Window})
+"""Types of values that hold nothing: every call of a model passes over most of its attributes."""
 
 
 def dotted(prefix: str, name: str) -> str:
@@ -25,24 +29,16 @@ def found(name: str, value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
     DtypeError
         For one in a set, which has no order: then nothing has a fixed name.
 
-    >>> list(found("blocks", [3, {"left": 5}], int))
-    [('blocks.0', 3), ('blocks.1.left', 5)]
+    >>> list(found("blocks", [3j, {"left": 5j}], complex))
+    [('blocks.0', 3j), ('blocks.1.left', 5j)]
     """
     if isinstance(value, kind):
-        return iter([(name, value)])
-    if isinstance(value, (list, tuple, dict, set, frozenset)):
-        return _found_inside(name, value, kind)
-    return iter(())  # no generator: most values are plain numbers, and every pass looks at them
-
-
-def _found_inside(name: str, value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
-    if isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from found(f"{name}.{index}", item, kind)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from found(f"{name}.{key}", item, kind)
-    elif any(isinstance(item, kind) for item in value):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if type(item) not in PLAIN:
+                yield from found(f"{name}.{key}", item, kind)
+    elif isinstance(value, (set, frozenset)) and any(isinstance(item, kind) for item in value):
         raise DtypeError(
             f"{name}: a set of {kind.__name__} objects has no order; keep them in a list, a tuple or a dictionary"
         )
