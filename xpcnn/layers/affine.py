@@ -67,7 +67,7 @@ class Affine(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
-        dx, dweight, dbias = ops.affine_backward(dy, x, self.weight.data, need_dx)
+        dx, dweight, dbias = ops.affine_backward(dy, x, self.weight.data, need_dx, self.weight.unwritten())
         self.weight.add_gradient(dweight)
         if self.bias is not None:
             self.bias.add_gradient(dbias)

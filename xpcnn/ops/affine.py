@@ -1,6 +1,6 @@
 """The affine (fully connected, dense) map: y = W x + b, on the last axis."""
 
-from xpcnn.backend import Array, accelerated
+from xpcnn.backend import Array, accelerated, xp
 from xpcnn.kernels.precision import in_single
 from xpcnn.ops.normalization import channel_sums
 
@@ -18,9 +18,12 @@ def affine(x: Array, weight: Array, bias: Array | None) -> Array:
 @accelerated
 @in_single
 def affine_backward(
-    dy: Array, x: Array, weight: Array, need_dx: bool = True
+    dy: Array, x: Array, weight: Array, need_dx: bool = True, out: Array | None = None
 ) -> tuple[Array | None, Array, Array]:
-    """Return (dx, dweight, dbias): dX = dY W, dW = dY^T X, db = sum of dY over all leading axes."""
+    """Return (dx, dweight, dbias): dX = dY W, dW = dY^T X, db = sum of dY over all leading axes.
+
+    dW may be written into `out`, an array of its shape and dtype; it is whatever array is returned.
+    """
     rows = dy.reshape(-1, dy.shape[-1])  # (M, O)
     dx = (rows @ weight).reshape(x.shape) if need_dx else None
-    return dx, rows.T @ x.reshape(-1, x.shape[-1]), channel_sums(rows)
+    return dx, xp.matmul(rows.T, x.reshape(-1, x.shape[-1]), out=out), channel_sums(rows)

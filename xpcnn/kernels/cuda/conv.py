@@ -36,7 +36,14 @@ def conv(device: Device, x: Any, weight: Any, bias: Any, window: Window, groups:
 
 
 def conv_backward(
-    device: Device, dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
+    device: Device,
+    dy: Any,
+    x: Any,
+    weight: Any,
+    window: Window,
+    groups: int = 1,
+    need_dx: bool = True,
+    out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.conv_backward`."""
     xp, O, (OH, OW) = device.xp, len(weight), dy.shape[2:]
@@ -44,7 +51,9 @@ def conv_backward(
     filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
     dx = xp.empty(x.shape, x.dtype) if need_dx else None
     real = computing(x.dtype)
-    dweight, dbias = xp.zeros(filters.shape, real), xp.zeros(O, real)
+    dweight = xp.empty(weight.shape, real) if out is None or out.dtype != real else out
+    dweight[...], dbias = 0, xp.zeros(O, real)
+    products = dweight.reshape(filters.shape)
     for some in _slices(x, window):
         cols = im2col(device, x[some], window)
         part, n = dy[some], len(x[some])
@@ -52,7 +61,7 @@ def conv_backward(
         device.launch(
             "bias_relu_backward", d.size, dy=part, y=part, dproduct=d, rectify=0, N=n, O=O, P=OH * OW
         )
-        dweight += _multiply(d, cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2))
+        products += _multiply(d, cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2))
         sums = xp.empty(O, real)
         device.launch("channel_sum", 256 * O, values=d, sums=sums, O=O, L=n * OH * OW)
         dbias += sums
@@ -61,8 +70,7 @@ def conv_backward(
             dx[some] = col2im(device, dcols, x.shape[2:], window)
             del dcols
         del cols, d  # so that the next piece takes their place, and not as much again
-    dweight = dweight.reshape(weight.shape).astype(x.dtype, copy=False)
-    return dx, dweight, dbias.astype(x.dtype, copy=False)
+    return dx, dweight.astype(x.dtype, copy=False), dbias.astype(x.dtype, copy=False)
 
 
 def _slices(x: Any, window: Window) -> Iterator[slice]:

@@ -43,12 +43,12 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
 
 
 def conv_backward(
-    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
+    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True, out: Any = None
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.conv_backward`."""
     shape = len(x), len(weight), *window.output_size(*x.shape[2:])
     if not _fits(x, weight, window, groups) or (dy.dtype, dy.shape) != (x.dtype, shape):
-        return numpy_conv_backward(dy, x, weight, window, groups, need_dx)
+        return numpy_conv_backward(dy, x, weight, window, groups, need_dx, out)
     (top, _), (left, _) = window.pads(*x.shape[2:])
     rows, drows, products = rows_first(x), rows_first(dy), dy.size * weight[0].size
     dx = np.empty(rows.shape, x.dtype) if need_dx else None
@@ -62,8 +62,10 @@ def conv_backward(
         tasks += scatter(drows, weight, window, (top, left), groups, dx)
     threads.in_turn(tasks, products=(1 + need_dx) * products)
     (O, C, KH, KW), dbias = weight.shape, dbiases.sum(axis=0).astype(dy.dtype)  # C of a group
-    dweight = dweights.sum(axis=0)[:, : O // groups, : weight[0].size].reshape(O, KH, C, KW)
-    return None if dx is None else as_images(dx), np.ascontiguousarray(dweight.swapaxes(1, 2)), dbias
+    sums = dweights.sum(axis=0)[:, : O // groups, : weight[0].size].reshape(O, KH, C, KW)
+    dweight = np.empty(weight.shape, dy.dtype) if out is None else out
+    dweight[...] = sums.swapaxes(1, 2)
+    return None if dx is None else as_images(dx), dweight, dbias
 
 
 def _correlation(

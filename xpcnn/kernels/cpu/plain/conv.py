@@ -38,7 +38,7 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
 
 
 def conv_backward(
-    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
+    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True, out: Any = None
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.conv_backward`."""
     (top, _), (left, _) = window.pads(*x.shape[2:])
@@ -61,7 +61,9 @@ def conv_backward(
     dfilters, dbias = (
         shares.added(terms) for terms in zip(*(sums[part.start] for part in parts), strict=True)
     )
-    dweight = dfilters.transpose(0, 4, 2, 1, 3).reshape(weight.shape)  # from (G,KH,C/G,KW,O/G)
+    dweight = np.empty(weight.shape, dy.dtype) if out is None else out
+    by_group = dweight.reshape(groups, -1, *weight.shape[1:])  # (G, O/G, C/G, KH, KW)
+    by_group[...] = dfilters.transpose(0, 4, 2, 1, 3)  # from (G,KH,C/G,KW,O/G)
     return None if dx is None else as_images(dx), dweight, dbias.astype(dy.dtype)
 
 
