@@ -12,7 +12,7 @@ from xpcnn.layers.passes import FramesOf, checked, missing, recorded, under_way
 from xpcnn.layers.representation import shown_arguments, tree
 from xpcnn.layers.shapes import Shape, of_zeros, walk_of_zeros
 from xpcnn.layers.summary import Summary
-from xpcnn.layers.tree import PLAIN, dotted, found, replaced, resolve
+from xpcnn.layers.tree import HOLDERS, dotted, found, replaced, resolve
 
 Inputs: TypeAlias = Any
 """One array, or a tuple of them."""
@@ -139,8 +139,9 @@ class Layer:
 
     def _kept(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
         """Yield (name, object) for each object of a kind in the attributes of this layer alone."""
+        wanted = (kind, *HOLDERS)
         for name, value in list(vars(self).items()):
-            if type(value) not in PLAIN and name not in INTERNAL:
+            if isinstance(value, wanted) and name not in INTERNAL:
                 yield from found(name, value, kind)
 
     def named_layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
@@ -292,9 +293,16 @@ class Layer:
         for kind in (Parameter, Buffer):
             yield from (value for _, value in self._named(kind))
 
+    def _first_array(self) -> Parameter | Buffer | None:
+        """Return an array of this layer or of one inside: every call of a model looks at it."""
+        for _, layer in self.named_layers():
+            for value in list(vars(layer).values()):
+                if isinstance(value, (Parameter, Buffer)):
+                    return value
+        return next(self._arrays(), None)  # one in a list
+
     def _check_parameters(self) -> None:
-        first = next(self._arrays(), None)
-        backend = active_backend()
+        first, backend = self._first_array(), active_backend()
         if first is not None and not isinstance(first.data, backend.ndarray):
             owner = type(first.data).__module__.partition(".")[0]
             raise BackendError(

@@ -92,10 +92,8 @@ class Frame:
     """What one forward leaves for its backward: saved values, and the shape and dtype of y."""
 
     __slots__ = ("kind", "saved")
-
-    def __init__(self) -> None:
-        self.saved: list[tuple[Any, ...]] = []
-        self.kind: Any = None
+    saved: list[tuple[Any, ...]]
+    kind: Any
 
 
 class Frames:
@@ -118,6 +116,7 @@ class Frames:
         if self.of is not current:
             self.of, self.stack = current, []
         frame = Frame()
+        frame.saved, frame.kind = [], None
         self.stack.append(frame)
         return frame
 
@@ -170,10 +169,10 @@ def checked(backward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(backward)
     def wrapper(self: Any, dy: Any, need_dx: bool = True) -> Any:
-        wanted = (dy, need_dx) if optional else (dy,)
+        wanted = (need_dx,) if optional else ()
         frames, thread = self._frames, get_ident()
         if thread in frames.in_backward:  # a subclass calls it through super()
-            return backward(self, *wanted)
+            return backward(self, dy, *wanted)
         if not frames.stack:
             raise BackwardError(missing(self))
         outer, frame, observers = _backward.get(), frames.stack[-1], _observers.get()
@@ -188,7 +187,7 @@ def checked(backward: Callable[..., Any]) -> Callable[..., Any]:
         token = _backward.set(frames.of) if outer is None else None
         frames.in_backward.add(thread)
         try:
-            dx = backward(self, *wanted)
+            dx = backward(self, dy, *wanted)
         finally:
             frames.in_backward.discard(thread)
             if token is not None:
@@ -212,17 +211,17 @@ def missing(who: object) -> str:
 
 def _kind(y: Any) -> Any:
     """Return (shape, dtype) of an array, a list of these for several, None for anything else."""
-    if isinstance(y, (list, tuple)):
-        return [_kind(array) for array in y]
     shape, dtype = getattr(y, "shape", None), getattr(y, "dtype", None)
-    return None if shape is None or dtype is None else (shape, dtype)
+    if shape is not None and dtype is not None:
+        return shape, dtype
+    return [_kind(array) for array in y] if isinstance(y, (list, tuple)) else None
 
 
 def _check(dy: Any, kind: Any, who: object) -> None:
     """Raise unless dy has the shape and the dtype of y: another one gives a wrong gradient, or none."""
     if kind is None:
         return
-    if isinstance(kind, list):
+    if type(kind) is list:
         count = len(dy) if isinstance(dy, (list, tuple)) else 1
         if not isinstance(dy, (list, tuple)) or count != len(kind):
             raise ShapeError(

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from xpcnn.errors import DtypeError, ShapeError
-from xpcnn.geometry import Window
 
 T = TypeVar("T")
 
-PLAIN = frozenset({bool, int, float, str, type(None), Window})
-"""Types of values that hold nothing: every call of a model passes over most of its attributes."""
+HOLDERS = list, tuple, dict, set, frozenset
+"""Types of values that may hold others."""
 
 
 def dotted(prefix: str, name: str) -> str:
@@ -29,14 +28,15 @@ def found(name: str, value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
     DtypeError
         For one in a set, which has no order: then nothing has a fixed name.
 
-    >>> list(found("blocks", [3j, {"left": 5j}], complex))
-    [('blocks.0', 3j), ('blocks.1.left', 5j)]
+    >>> list(found("blocks", [3, {"left": 5}], int))
+    [('blocks.0', 3), ('blocks.1.left', 5)]
     """
     if isinstance(value, kind):
         yield name, value
     elif isinstance(value, (list, tuple, dict)):
+        wanted = (kind, *HOLDERS)
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if type(item) not in PLAIN:
+            if isinstance(item, wanted):
                 yield from found(f"{name}.{key}", item, kind)
     elif isinstance(value, (set, frozenset)) and any(isinstance(item, kind) for item in value):
         raise DtypeError(
