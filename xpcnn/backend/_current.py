@@ -1,4 +1,4 @@
-"""The active backend of this context: chosen, asked for, and what dispatches to it."""
+"""The active backend of this context: how it is chosen and read, and the dispatch of ops to its kernels."""
 
 import functools
 import os

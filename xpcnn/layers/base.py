@@ -1,4 +1,4 @@
-"""What every layer is: forward, backward, parameters with gradients, and shapes known before any data."""
+"""The base of all layers: forward, backward, parameters with gradients, and shapes known before any data."""
 
 import copy
 import reprlib
@@ -32,7 +32,7 @@ class Layer:
 
     Parameters (`Parameter`), buffers (`Buffer`) and layers inside are found wherever they are kept: in attributes,
     lists, tuples and dictionaries. x may be a tuple of arrays; backward then returns as many.
-    `xpcnn.check_layer` tells whether a layer keeps the whole contract.
+    `xpcnn.check_layer` checks whether a layer keeps the whole contract.
 
     Examples
     --------
@@ -153,7 +153,7 @@ class Layer:
         return self._below(prefix, set(), steps=True)
 
     def step_children(self) -> Iterator[tuple[str, "Layer"]]:
-        """Yield (name, layer) for what this layer runs: its children, where none are fused."""
+        """Yield (name, layer) for the layers that this layer runs: its children, unless it fuses some of them."""
         return self.children()
 
     def _below(self, prefix: str, seen: set[int], steps: bool) -> Iterator[tuple[str, "Layer"]]:
@@ -269,16 +269,16 @@ class Layer:
         return copy.deepcopy(self)
 
     def extra_state(self) -> dict[str, Any]:
-        """Return what a training needs to go on beside parameters and buffers, as JSON can hold it: a key, say."""
+        """Return what training needs to continue beside parameters and buffers, in a form that JSON can hold."""
         return {}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take what `extra_state` returned.
+        """Restore what `extra_state` returned.
 
         Raises
         ------
         CheckpointError
-            For something that this layer has not.
+            For state that this layer does not have.
         """
         if state:
             raise CheckpointError(
@@ -286,7 +286,7 @@ class Layer:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: all but what a pass has left."""
+        """Return the state for copies and pickles: all attributes but those of a pass."""
         return {name: value for name, value in vars(self).items() if name not in INTERNAL}
 
     def _arrays(self) -> Iterator[Parameter | Buffer]:

@@ -73,7 +73,7 @@ def one_pass() -> Iterator[None]:
     >>> branch, left, right = Affine(4, 2), xp.ones((3, 4), "f"), xp.zeros((3, 4), "f")
     >>> with one_pass():
     ...     difference = branch(left) - branch(right)
-    >>> for dy in (-difference, difference):  # of the right one, then of the left one
+    >>> for dy in (-difference, difference):  # for the right branch, then for the left one
     ...     dx = branch.backward(dy)
     """
     token = _forward.set(under_way() or Pass())
@@ -84,7 +84,7 @@ def one_pass() -> Iterator[None]:
 
 
 def under_way() -> Pass | None:
-    """Return the pass that this context is in, if it is in one: of a forward, or of a backward that computes again."""
+    """Return the pass of this context: that of a forward, or of a backward that calls forward again; None outside."""
     return _forward.get() or _backward.get()
 
 
@@ -218,7 +218,7 @@ def _kind(y: Any) -> Any:
 
 
 def _check(dy: Any, kind: Any, who: object) -> None:
-    """Raise unless dy has the shape and the dtype of y: another one gives a wrong gradient, or none."""
+    """Raise unless dy has the shape and the dtype of y: with another one the gradient would be wrong."""
     if kind is None:
         return
     if type(kind) is list:

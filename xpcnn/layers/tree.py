@@ -64,9 +64,9 @@ def replaced(value: Any, path: list[str], new: Any) -> Any:
 
 
 def resolve(name: str, names: Iterable[str], who: object) -> str:
-    """Return the full name that a name means: itself, or the only one that has its parts in the same order.
+    """Return the full name for a name: itself, or the only full name that has its components in the same order.
 
-    So the names of containers in between may be left out. The first and the last part must agree.
+    So the names of containers in between may be left out. The first and the last component must be equal.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What all optimizers share: numbers in their ranges, groups, the flat buffers, weight decay and clipping."""
+"""The base of all optimizers: numbers in their ranges, groups, the flat buffers, weight decay and clipping."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from xpcnn.layers import Parameter
 from xpcnn.optimizers.flat import FlatBuffers, aligned_zeros, without_gaps
 
 State: TypeAlias = Mapping[str, Array]
-"""What an optimizer keeps from step to step, by name."""
+"""Arrays that an optimizer keeps from step to step, by name."""
 
 
 def hyperparameter(default: Any, *, below: float = math.inf, kw_only: bool = False) -> Any:
@@ -34,7 +34,7 @@ class Group(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Optimizer:
-    """What all optimizers share: groups, the flat buffers, weight decay and clipping.
+    """The base of all optimizers: groups, the flat buffers, weight decay and clipping.
 
     To write one, declare its numbers by `hyperparameter` and the names of its state arrays in `state_names`, and define
     `update`. A copy, or one that was pickled, goes on as this one does, to the bit, if the model is copied along with
@@ -246,7 +246,7 @@ class Optimizer:
         return flat
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: not the flat buffers, which the copy makes anew around its own parameters."""
+        """Return the state for copies and pickles; a copy makes flat buffers of its own parameters."""
         return {name: value for name, value in vars(self).items() if name not in ("_flat", "_plan")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

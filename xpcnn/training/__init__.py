@@ -1,4 +1,4 @@
-"""Training: the loop, where it stands, and how good its model is."""
+"""Training: the loop, its position, and metrics."""
 
 from xpcnn.training.loop import Dataset, Metric, Progress, evaluate, predict, train
 from xpcnn.training.state import Position
