@@ -164,8 +164,10 @@ def train_network(args: argparse.Namespace, machine: Backend, dataset: data.Data
     record = Record(config, args.output, args.metrics, position if args.resume else None)
 
     say = (lambda text: None) if args.quiet else tqdm.write  # print, with the bar out of the way
-    say(f"{args.model} on {args.dataset}: {len(images):,} images, {optimizer.data.size:,} parameters, "
-        f"backend {machine.name}")  # fmt: skip
+    numbers = sum(parameter.data.size for parameter in optimizer.parameters)
+    say(
+        f"{args.model} on {args.dataset}: {len(images):,} images, {numbers:,} parameters, backend {machine.name}"
+    )
     if args.resume:
         say(f"resumed in epoch {position.epoch} after {optimizer.steps} of {steps} steps")
     # seconds and images are those of this process

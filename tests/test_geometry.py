@@ -1,6 +1,9 @@
 """Window against windows that are laid down one by one."""
 
+import dataclasses
 import math
+import pickle
+import re
 
 import numpy as np
 import pytest
@@ -157,3 +160,19 @@ def test_exact_says_what_would_divide():
     assert window.output_size(7, 9) == (3, 4)
     assert Window(3, 2, ((0, 0), (0, 1)), rounding="exact").output_size(7, 8) == (3, 4)
     assert Window(3, 2, "same", rounding="exact").output_size(7, 8) == (4, 4)
+
+
+def test_what_a_window_remembers_belongs_to_it_alone():
+    """Sizes are computed once; an error still names the layer that asks, and another window has sizes of its own."""
+    window = Window(5, padding="same")
+    assert window.output_size(8, 9) == (8, 9)
+    assert window.borders(8, 9) == ((2, 2), (2, 2))
+    other = dataclasses.replace(window, padding=0, dilation=2)
+    assert (other.extent, other.output_size(9, 9)) == ((9, 9), (1, 1))
+    twin = pickle.loads(pickle.dumps(window))
+    assert (twin, hash(twin), twin.extent, twin.output_size(8, 9)) == (window, hash(window), (5, 5), (8, 9))
+    for who in ("one layer", "another layer", None):
+        with pytest.raises(
+            ShapeError, match=f"^{who or re.escape(str(other))}: expected a height of at least 9"
+        ):
+            other.output_size(8, 9, who)

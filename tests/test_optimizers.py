@@ -1,5 +1,6 @@
 """Each optimizer against its paper, transcribed number by number in plain Python floats."""
 
+import inspect
 import itertools
 import math
 
@@ -339,16 +340,26 @@ def start_of(array):
 
 
 def assert_views(optimizer):
-    """Every parameter and gradient is the next piece of the flat buffers."""
-    assert optimizer.data.flags.c_contiguous
-    assert optimizer.grad.flags.c_contiguous
-    first = 0
-    for parameter in optimizer.parameters:
-        for flat, view in ((optimizer.data, parameter.data), (optimizer.grad, parameter.grad)):
+    """Every parameter and gradient is the next piece of the flat buffers, from a multiple of 128 bytes on."""
+    for flat, views in (
+        (optimizer.data, [parameter.data for parameter in optimizer.parameters]),
+        (optimizer.grad, [parameter.grad for parameter in optimizer.parameters]),
+    ):
+        assert flat.ndim == 1
+        assert flat.flags.c_contiguous
+        values, first = to_host(flat), 0
+        for view in views:
             assert start_of(view) == start_of(flat) + first * flat.itemsize
+            assert start_of(view) % 128 == 0
             assert view.flags.c_contiguous
-        first += parameter.data.size
-    assert optimizer.data.shape == optimizer.grad.shape == (first,)
+            end = first + view.size
+            np.testing.assert_array_equal(values[first:end], to_host(view).ravel())
+            first = -(-end * flat.itemsize // 128) * 128 // flat.itemsize
+            assert not values[end:first].any()
+        assert flat.shape == (first,)
+    for values in optimizer.state.values():
+        assert values.shape == optimizer.data.shape
+        assert start_of(values) % 128 == 0
 
 
 def test_parameters_become_views_of_one_buffer_and_keep_their_values():
@@ -469,10 +480,49 @@ def test_parameters_of_another_dtype_or_size_need_a_new_optimizer(change):
     optimizer = Adam(parameters)
     for parameter in parameters:
         parameter.data = change(parameter.data)
-    with pytest.raises(
-        ShapeError, match=r"^Adam\(.*have changed shape, dtype or device.*make it after model.astype"
-    ):
+    for _ in range(2):  # not the first time alone
+        with pytest.raises(
+            ShapeError, match=r"^Adam\(.*have changed shape, dtype or device.*make it after model.astype"
+        ):
+            optimizer.step()
+
+
+@pytest.mark.parametrize(("kind", "settings"), BAD)
+def test_a_number_out_of_its_range_cannot_be_set_either(kind, settings):
+    optimizer = kind(make())
+    ((name, value),) = settings.items()
+    before = getattr(optimizer, name)
+    with pytest.raises(HyperparameterError, match=rf"^{kind.__name__}: expected .*{name}"):
+        setattr(optimizer, name, value)
+    assert getattr(optimizer, name) == before
+
+
+def test_a_weight_decay_that_is_set_later_counts():
+    parameter, other = Parameter(np.ones(1)), Parameter(np.ones(1))
+    optimizer = SGD([parameter, {"parameters": [other], "weight_decay": 0.25}], 0.5)
+    for decay, expected in ((0.0, 1.0), (0.5, 0.75)):
+        optimizer.weight_decay = decay
+        parameter.data[...] = other.data[...] = 1
+        write([parameter, other], [np.zeros(1), np.zeros(1)])
         optimizer.step()
+        assert float(parameter.data[0]) == expected
+        assert float(other.data[0]) == 0.875  # a decay of its own
+
+
+def test_each_optimizer_declares_its_numbers_once():
+    """The constructor, the checks and the checkpoints read one declaration; numbers are floats."""
+    for kind in ALL:
+        optimizer = kind(make())
+        for name, parameter in inspect.signature(kind).parameters.items():
+            if name != "parameters":
+                assert getattr(optimizer, name) == parameter.default
+    assert str(inspect.signature(Adam)).startswith(
+        "(parameters: Any, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-08, *, "
+        "weight_decay: float = 0.0, clip_norm: float | None = None)"
+    )
+    momentum = Momentum(make(), np.float64(0.5), np.float32(0.25), clip_norm=2)
+    assert [type(x) for x in (momentum.lr, momentum.momentum, momentum.clip_norm)] == [float] * 3
+    assert type(Adam(make(), betas=[np.float32(0.5), 0]).betas[0]) is float
 
 
 def test_a_base_optimizer_has_no_update():
@@ -482,3 +532,6 @@ def test_a_base_optimizer_has_no_update():
 
 def test_repr_tells_what_matters():
     assert repr(Adam(make(), clip_norm=1.0)) == "Adam(lr=0.001, weight_decay=0.0, clip_norm=1.0)"
+    assert repr(Momentum(make(), momentum=0.5)) == (
+        "Momentum(lr=0.01, weight_decay=0.0, clip_norm=None, momentum=0.5)"
+    )

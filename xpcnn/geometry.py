@@ -1,5 +1,6 @@
 """The integer arithmetic of a sliding window: no arrays, no backend, only sizes."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -55,8 +56,8 @@ def _padding(value: Any) -> Padding | Literal["same"]:
 class Window:
     """A window that slides over an image: how large it is, and where it stops.
 
-    One axis of length `L`, padded to ``L + before + after``, is met by a window of `K` elements that
-    are `D` apart, so of extent ``E = D (K - 1) + 1``, every `S` elements:
+    Along one axis of length `L`, padded to ``L + before + after``, a window of `K` elements at distances of `D`, so of
+    extent ``E = D (K - 1) + 1``, stops every `S` elements:
 
         O = (L + before + after - E) / S + 1        windows, rounded as `rounding` says.
 
@@ -112,13 +113,13 @@ class Window:
         object.__setattr__(self, "dilation", pair(dilation, "dilation"))
         object.__setattr__(self, "rounding", rounding)
 
-    @property
+    @functools.cached_property
     def extent(self) -> Pair:
         """Rows and columns from the window's first element to its last, both included."""
         return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.size, strict=True))  # type: ignore[return-value]
 
     def output_size(self, height: int, width: int, who: object = None) -> Pair:
-        """Return (OH, OW), the number of windows down and across an image of height x width pixels.
+        """Return (OH, OW), the number of windows along the height and the width of an image.
 
         Raises
         ------
@@ -126,23 +127,27 @@ class Window:
             If no window fits, or if `rounding` is "exact" and the stride does not divide; it names `who`, the
             layer, if there is one.
         """
-        return self._windows(0, height, who), self._windows(1, width, who)
+        try:
+            return self._sizes(height, width)[0]
+        except ShapeError as error:
+            raise ShapeError(f"{who or self}: {error}") from None
 
     def pads(self, height: int, width: int) -> Padding:
         """Return the padding, ((top, bottom), (left, right)), in numbers: for "same" it depends on the image."""
-        return self._pad(0, height), self._pad(1, width)
+        return (self._pad(0, height), self._pad(1, width)) if self.padding == "same" else self.padding
 
     def borders(self, height: int, width: int) -> Padding:
-        """Return ((top, bottom), (left, right)): what surrounds the image so that every window lies inside.
+        """Return ((top, bottom), (left, right)): what surrounds the image so that every window is inside.
 
         That is the padding, and with `rounding="ceil"` what the last window hangs over besides.
         """
-        return self._border(0, height), self._border(1, width)
+        self.output_size(height, width)
+        return self._sizes(height, width)[1]
 
     def taps(self, out_height: int, out_width: int) -> Iterator[tuple[Pair, PixelIndex]]:
         """Yield ((i, j), index) for every element of the window, row by row.
 
-        ``padded[index]`` is the (..., OH, OW) view of the pixels which element (i, j) meets, one a window.
+        ``padded[index]`` is the (..., OH, OW) view of the pixels under element (i, j), one for each window.
         """
         (SH, SW), (DH, DW) = self.stride, self.dilation
         for i in range(self.size[0]):
@@ -158,30 +163,32 @@ class Window:
         total = max((windows - 1) * self.stride[axis] + self.extent[axis] - length, 0)
         return total // 2, total - total // 2
 
-    def _windows(self, axis: int, length: int, who: object = None) -> int:
+    @functools.lru_cache(maxsize=4096, typed=True)  # noqa: B019 - a window is a few numbers, and equal ones share
+    def _sizes(self, height: int, width: int) -> tuple[Pair, Padding]:
+        """Return the number of windows and the borders; the error of an image that is too small names nobody."""
+        (OH, vertical), (OW, horizontal) = self._along(0, height), self._along(1, width)
+        return (OH, OW), (vertical, horizontal)
+
+    def _along(self, axis: int, length: int) -> tuple[int, Pair]:
+        """Return the number of windows and the borders along one axis."""
         before, after = self._pad(axis, length)
         extent, stride = self.extent[axis], self.stride[axis]
         room = length + before + after - extent
         side = ("height", "width")[axis]
         if length < 1 or room < 0:
             raise ShapeError(
-                f"{who or self}: expected a {side} of at least {max(extent - before - after, 1)}, got {length}; "
+                f"expected a {side} of at least {max(extent - before - after, 1)}, got {length}; "
                 "pass a smaller kernel_size, a smaller dilation or more padding"
             )
         windows, remainder = room // stride + 1, room % stride
-        if not remainder or self.padding == "same" or self.rounding == "floor":
-            return windows
-        if self.rounding == "exact":
-            raise ShapeError(
-                f"{who or self}: stride {stride} does not divide {length} + {before} + {after} - {extent} = {room} "
-                f"({side}); pass rounding='floor' or 'ceil', or padding that makes up {stride - remainder}"
-            )
-        return windows + (windows * stride < length + before)
-
-    def _border(self, axis: int, length: int) -> Pair:
-        before, after = self._pad(axis, length)
-        end = (self._windows(axis, length) - 1) * self.stride[axis] + self.extent[axis]
-        return before, max(after, end - before - length)
+        if remainder and self.padding != "same" and self.rounding != "floor":
+            if self.rounding == "exact":
+                raise ShapeError(
+                    f"stride {stride} does not divide {length} + {before} + {after} - {extent} = {room} "
+                    f"({side}); pass rounding='floor' or 'ceil', or padding that makes up {stride - remainder}"
+                )
+            windows += windows * stride < length + before
+        return windows, (before, max(after, (windows - 1) * stride + extent - before - length))
 
     def __str__(self) -> str:
         return f"window {self.size[0]}x{self.size[1]}" + "".join(

@@ -52,9 +52,8 @@ def one_cycle(
     """Rise from `start` lr to lr over a share `rise` of the steps, then fall to `final` lr, along cosines.
 
     The peak, lr, is at step rise steps - 1, between two steps where that is no whole number, as in PyTorch's
-    OneCycleLR, whose defaults these are. Where it is not above 0 there is no step to rise in: the cycle begins at its
-    peak. (PyTorch divides by zero there, or begins below the peak.) Smith and Topin, "Super-Convergence",
-    arXiv:1708.07120.
+    OneCycleLR, with its defaults. If it is not above 0 there is no step to rise in, and the cycle begins at its peak,
+    where PyTorch divides by zero or begins below the peak. Smith and Topin, "Super-Convergence", arXiv:1708.07120.
 
     >>> [round(one_cycle(1.0, 100)(s), 3) for s in (0, 29, 99)]
     [0.04, 1.0, 0.0]
@@ -100,7 +99,13 @@ def _check_rate(who: str, name: str, value: Any) -> None:
     number(value, name, who, 0, fix="pass 0.1, say")
 
 
-NAMES = ("constant", "step", "cosine", "one-cycle")
+_MAKERS: dict[str, Callable[[float, int], Schedule]] = {
+    "constant": lambda lr, steps: constant(lr),
+    "step": lambda lr, steps: step_decay(lr, every=math.ceil(steps / 3)),
+    "cosine": cosine,
+    "one-cycle": one_cycle,
+}
+NAMES = tuple(_MAKERS)
 
 
 def by_name(name: str, lr: float, steps: int) -> Schedule:
@@ -114,8 +119,4 @@ def by_name(name: str, lr: float, steps: int) -> Schedule:
     if name not in NAMES:
         raise HyperparameterError(f"schedule {name!r} is unknown; pass one of: {', '.join(NAMES)}")
     _check_positive(name, "steps", steps)
-    if name == "constant":
-        return constant(lr)
-    if name == "step":
-        return step_decay(lr, every=max(math.ceil(steps / 3), 1))
-    return cosine(lr, steps) if name == "cosine" else one_cycle(lr, steps)
+    return _MAKERS[name](lr, steps)

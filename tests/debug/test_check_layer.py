@@ -132,7 +132,7 @@ class SharedCopies(Scale):
     def __deepcopy__(self, memo):
         twin = type(self)()
         vars(twin).update(vars(self))
-        vars(twin).pop("_stack", None)
+        vars(twin).pop("_frames", None)
         return twin
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from strategies import assert_close, normal, upload
 
+from xpcnn import ops
 from xpcnn.backend import to_host
 from xpcnn.errors import DtypeError, ShapeError
 from xpcnn.layers import Affine, Conv, Flatten, Pooling, Sequential
+from xpcnn.optimizers import SGD
 
 
 @pytest.mark.parametrize("leading", [(4,), (2, 2), (1, 4, 1), (2, 1, 2, 1)])
@@ -26,6 +28,49 @@ def test_by_hand(backend):
     layer.weight.data = upload(np.array([[1, 2], [3, 4]], np.float32))
     layer.bias.data = upload(np.array([10, 20], np.float32))
     assert to_host(layer(upload(np.array([[1, -1]], np.float32)))).tolist() == [[9, 19]]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_first_gradient_after_an_update_is_written_where_it_stays_and_the_next_is_added(
+    backend, monkeypatch, frozen
+):
+    layer, given = Affine(5, 3, rng=0), []
+    optimizer = SGD(layer.parameters(), 0.1)
+    op = ops.affine_backward
+    monkeypatch.setattr(
+        ops, "affine_backward", lambda *args: given.append((args[4], op(*args)[1])) or op(*args)
+    )
+    layer.weight.trainable = not frozen
+    x, dy = normal(0, (4, 5), (4, 3), dtype="float32")
+    for _ in range(2):
+        for times in (1, 2):
+            layer(upload(x))
+            layer.backward(upload(dy))
+            out, dweight = given.pop()
+            written = times == 1 and not frozen
+            assert (out is layer.weight._grad) == (dweight is out) == written
+            assert_close(dweight, dy.T.astype(np.float64) @ x, "float32")
+            assert_close(layer.weight.grad, (not frozen) * times * dy.T.astype(np.float64) @ x, "float32")
+        optimizer.step()
+        layer.weight.data[...] = 0
+
+
+def test_a_backward_that_fails_leaves_no_gradient_behind(backend, monkeypatch):
+    layer = Affine(5, 3, rng=0)
+    optimizer = SGD(layer.parameters(), 0.1)
+    optimizer.step()
+    before, _ = to_host(layer.weight.data).copy(), layer.weight.grad
+
+    def failing(dy, x, weight, need_dx, out):
+        out[...] = 7
+        raise RuntimeError("half way")
+
+    monkeypatch.setattr(ops, "affine_backward", failing)
+    layer(upload(np.ones((2, 5), np.float32)))
+    with pytest.raises(RuntimeError, match="half way"):
+        layer.backward(upload(np.ones((2, 3), np.float32)))
+    optimizer.step()
+    np.testing.assert_array_equal(to_host(layer.weight.data), before)
 
 
 def test_parameters_and_their_first_values():

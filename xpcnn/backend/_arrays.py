@@ -15,7 +15,7 @@ def to_device(array: Any) -> Array:
     Raises
     ------
     BackendError
-        If the array lives on a device that is not the active one.
+        If the array is on a device that is not the active one.
     """
     backend = active_backend()
     if isinstance(array, (np.ndarray, np.generic, backend.ndarray)):
@@ -35,7 +35,7 @@ def to_host(array: Any) -> np.ndarray:
 
 
 def synchronize() -> None:
-    """Wait until the device has finished all that it was given."""
+    """Wait until the device has finished all work."""
     active_backend().synchronize()
 
 
@@ -54,8 +54,8 @@ def check_array(array: Any, who: object) -> None:
 
 def _elsewhere(who: object, array: Any, backend: Backend) -> str:
     owner = type(array).__module__.partition(".")[0]
-    mend = "to_device(x)" if isinstance(array, np.ndarray) else "to_device(to_host(x))"
+    fix = "to_device(x)" if isinstance(array, np.ndarray) else "to_device(to_host(x))"
     return (
         f"{who}: got a {owner} array, but the active backend is {backend.name}; "
-        f"pass {mend}, or call set_backend({owner!r}) first"
+        f"pass {fix}, or call set_backend({owner!r}) first"
     )

@@ -1,4 +1,4 @@
-"""The active backend of this context: chosen, asked for, and what dispatches to it."""
+"""The active backend of this context: how it is chosen and read, and the dispatch of ops to its kernels."""
 
 import functools
 import os
@@ -137,6 +137,7 @@ def accelerated(reference: Callable[P, R]) -> Substitutable[P, R]:
 
     @functools.wraps(reference)
     def dispatch(*args: P.args, **kwargs: P.kwargs) -> R:
-        return cast(R, active_backend().kernels.get(name, reference)(*args, **kwargs))
+        kernel: Callable[P, R] = active_backend().kernels.get(name, reference)
+        return kernel(*args, **kwargs)
 
     return cast(Substitutable[P, R], dispatch)

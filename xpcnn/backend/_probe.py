@@ -22,7 +22,7 @@ NOT_INSTALLED = "CuPy is not installed"
 LEAST_MEMORY = 2**28
 """Bytes that must be free: less does not hold cuBLAS and one batch of images."""
 
-_ABI = re.compile(  # in whose words NumPy and Cython say that a module was compiled for another NumPy
+_ABI = re.compile(  # the words of NumPy and Cython for a module that was compiled for another NumPy
     r"size changed, may indicate binary incompat|compiled against A[BP]I version|_ARRAY_API not found"
     r"|multiarray failed to import|compiled using NumPy"
 )
@@ -82,7 +82,7 @@ class _Found:
     wheels: list[str]
     cupy: Any = None
     abi: str = ""
-    """What NumPy said, if CuPy's compiled part does not fit it."""
+    """NumPy's message, if CuPy was compiled for another NumPy."""
 
     @property
     def wheel(self) -> str | None:
@@ -241,7 +241,7 @@ _STEPS: dict[str, Callable[[_Found], str]] = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- what they say
+# ---------------------------------------------------------------- their messages
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Backends by name: what one is, how one is registered, and how it is opened with its kernels."""
+"""Backends by name: their fields, their registration, and how they are opened with their kernels."""
 
 import importlib.metadata
 import re
@@ -35,7 +35,7 @@ class Backend:
     kernels: dict[str, Callable[..., Any]] = field(default_factory=dict)
     """Substitutes by the name of their op; those of `xpcnn.kernels` join them when the backend is opened."""
     remark: str = ""
-    """What to know of it: how many threads, or why it is not all that it could be."""
+    """A remark for the user: the number of threads, or why kernels are missing."""
     select: Callable[[int], int] | None = None
     """Makes the device of this number the calling thread's, and returns the previous one's; None with one device."""
     device: int | None = None

@@ -122,6 +122,7 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
     position.losses = to_device(losses)
     for name, array in arrays.items():
         places[name][...] = to_device(array)
+    optimizer.load_packed_state({name: places[f"optimizer.{name}"] for name in optimizer.state})
     for layer, state in extra:
         layer.load_extra_state(state)
     optimizer.steps, optimizer.lr = steps, lr
@@ -252,7 +253,7 @@ def _places(model: Layer, optimizer: Optimizer) -> dict[str, Array]:
     """Return by name every array that training changes: what is saved and restored."""
     places = {f"model.{name}": value.data for name, value in model.named_parameters()}
     places |= {f"model.{name}": value.data for name, value in model.named_buffers()}
-    return places | {f"optimizer.{name}": array for name, array in optimizer.state.items()}
+    return places | {f"optimizer.{name}": array for name, array in optimizer.packed_state().items()}
 
 
 def _settings(optimizer: Optimizer) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Affine(Weighted):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
-        dx, dweight, dbias = ops.affine_backward(dy, x, self.weight.data, need_dx)
+        dx, dweight, dbias = ops.affine_backward(dy, x, self.weight.data, need_dx, self.weight.unwritten())
         self._add_gradients(dweight, dbias)
         return dx
 

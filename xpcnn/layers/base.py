@@ -1,4 +1,4 @@
-"""What every layer is: forward, backward, parameters with gradients, and shapes known before any data."""
+"""The base of all layers: forward, backward, parameters with gradients, and shapes known before any data."""
 
 import copy
 import reprlib
@@ -8,16 +8,16 @@ from typing import Any, Self, TypeAlias
 from xpcnn.backend import Array, active_backend, check_array, to_device, to_host
 from xpcnn.errors import BackendError, BackwardError, CheckpointError, DtypeError
 from xpcnn.layers.parameter import Buffer, Parameter
-from xpcnn.layers.passes import Frames, checked, missing, recorded, under_way
+from xpcnn.layers.passes import FramesOf, checked, missing, recorded, under_way
 from xpcnn.layers.representation import shown_arguments, tree
 from xpcnn.layers.shapes import Shape, of_zeros, walk_of_zeros
 from xpcnn.layers.summary import Summary
-from xpcnn.layers.tree import dotted, found, replaced, resolve
+from xpcnn.layers.tree import HOLDERS, dotted, found, replaced, resolve
 
 Inputs: TypeAlias = Any
 """One array, or a tuple of them."""
 
-INTERNAL = frozenset({"_stack", "_steps", "_shapes"})
+INTERNAL = frozenset({"_frames", "_steps", "_shapes"})
 """Attributes that hold no children, and that copies do not get."""
 
 
@@ -32,7 +32,7 @@ class Layer:
 
     Parameters (`Parameter`), buffers (`Buffer`) and layers inside are found wherever they are kept: in attributes,
     lists, tuples and dictionaries. x may be a tuple of arrays; backward then returns as many.
-    `xpcnn.check_layer` tells whether a layer keeps the whole contract.
+    `xpcnn.check_layer` checks whether a layer keeps the whole contract.
 
     Examples
     --------
@@ -49,6 +49,7 @@ class Layer:
     """
 
     training = True
+    _frames = FramesOf()
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the layer's forward and backward keep track of passes; see `xpcnn.layers.passes`."""
@@ -101,11 +102,6 @@ class Layer:
             raise BackwardError(missing(self))
         return stack[-1].saved.pop()
 
-    @property
-    def _frames(self) -> Frames:
-        frames: Frames = vars(self).get("_stack") or vars(self).setdefault("_stack", Frames())
-        return frames
-
     # ---- shapes ------------------------------------------------------------------------------------
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -139,9 +135,14 @@ class Layer:
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
         """Yield (name, layer) for the layers directly inside this one; one kept in a list is ``blocks.0``."""
-        for name, value in vars(self).items():
-            if name not in INTERNAL:
-                yield from found(name, value, Layer)
+        return self._kept(Layer)
+
+    def _kept(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        """Yield (name, object) for each object of a kind in the attributes of this layer alone."""
+        wanted = (kind, *HOLDERS)
+        for name, value in list(vars(self).items()):
+            if isinstance(value, wanted) and name not in INTERNAL:
+                yield from found(name, value, kind)
 
     def named_layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
         """Yield (dotted name, layer) for this layer and all inside it, each once, in a fixed order."""
@@ -152,7 +153,7 @@ class Layer:
         return self._below(prefix, set(), steps=True)
 
     def step_children(self) -> Iterator[tuple[str, "Layer"]]:
-        """Yield (name, layer) for what this layer runs: its children, where none are fused."""
+        """Yield (name, layer) for the layers that this layer runs: its children, unless it fuses some of them."""
         return self.children()
 
     def _below(self, prefix: str, seen: set[int], steps: bool) -> Iterator[tuple[str, "Layer"]]:
@@ -178,13 +179,10 @@ class Layer:
     def _named(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for prefix, layer in self.named_layers():
-            for name, value in list(vars(layer).items()):
-                if name in INTERNAL:
-                    continue
-                for inner, array in found(name, value, kind):
-                    if id(array) not in seen:
-                        seen.add(id(array))
-                        yield dotted(prefix, inner), array
+            for name, array in layer._kept(kind):
+                if id(array) not in seen:
+                    seen.add(id(array))
+                    yield dotted(prefix, name), array
 
     def __getitem__(self, name: Any) -> Any:
         """Return the layer of a dotted name; names of containers in between may be left out."""
@@ -271,16 +269,16 @@ class Layer:
         return copy.deepcopy(self)
 
     def extra_state(self) -> dict[str, Any]:
-        """Return what a training needs to go on beside parameters and buffers, as JSON can hold it: a key, say."""
+        """Return what training needs to continue beside parameters and buffers, in a form that JSON can hold."""
         return {}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take what `extra_state` returned.
+        """Restore what `extra_state` returned.
 
         Raises
         ------
         CheckpointError
-            For something that this layer has not.
+            For state that this layer does not have.
         """
         if state:
             raise CheckpointError(
@@ -288,16 +286,23 @@ class Layer:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: all but what a pass has left."""
+        """Return the state for copies and pickles: all attributes but those of a pass."""
         return {name: value for name, value in vars(self).items() if name not in INTERNAL}
 
     def _arrays(self) -> Iterator[Parameter | Buffer]:
         for kind in (Parameter, Buffer):
             yield from (value for _, value in self._named(kind))
 
+    def _first_array(self) -> Parameter | Buffer | None:
+        """Return an array of this layer or of one inside: every call of a model looks at it."""
+        for _, layer in self.named_layers():
+            for value in list(vars(layer).values()):
+                if isinstance(value, (Parameter, Buffer)):
+                    return value
+        return next(self._arrays(), None)  # one in a list
+
     def _check_parameters(self) -> None:
-        first = next(self._arrays(), None)
-        backend = active_backend()
+        first, backend = self._first_array(), active_backend()
         if first is not None and not isinstance(first.data, backend.ndarray):
             owner = type(first.data).__module__.partition(".")[0]
             raise BackendError(

@@ -182,8 +182,9 @@ class Sequential(Container):
         """Return the number of the first layer to train if those before it are frozen: no gradient goes further."""
         frozen = False
         for index, layer in enumerate(self.layers):
-            parameters = layer.parameters()
-            if any(parameter.trainable for parameter in parameters):
-                return index if frozen else 0
-            frozen = frozen or bool(parameters)
+            parameter = None
+            for _, parameter in layer.named_parameters():
+                if parameter.trainable:
+                    return index if frozen else 0
+            frozen = frozen or parameter is not None
         return len(self) - 1 if frozen else 0

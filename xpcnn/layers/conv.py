@@ -109,8 +109,10 @@ class Conv(Weighted):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
+        as_stored = self.data_format == "NCHW" and not self.flip_kernel
+        out = self.weight.unwritten() if as_stored else None
         dx, dweight, dbias = ops.conv_backward(
-            self._to_nchw(dy), x, self._filters(), self.window, self.groups, need_dx
+            self._to_nchw(dy), x, self._filters(), self.window, self.groups, need_dx, out
         )
         if self.flip_kernel:
             dweight = dweight[:, :, ::-1, ::-1]

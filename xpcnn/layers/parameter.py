@@ -83,11 +83,24 @@ class Parameter:
             )
         if not self.trainable:
             return
-        if self._fresh:
-            self._grad[...] = gradient
-        else:
+        if not self._fresh:
             self._grad += gradient
+        elif gradient is not self._grad:
+            self._grad[...] = gradient
         self._fresh = self._read = False
+
+    def unwritten(self) -> Array | None:
+        """Return `grad` where the next `add_gradient` replaces it: a kernel may write the gradient there. Else None.
+
+        Whatever the kernel returns goes to `add_gradient`, which then has nothing to copy.
+        """
+        grad = self._grad
+        if not (
+            self._fresh and self.trainable and grad.dtype == self._data.dtype and grad.flags.c_contiguous
+        ):
+            return None
+        self._read = False
+        return grad
 
     def bind(self, data: Array, grad: Array) -> None:
         """Keep values and gradient in these arrays from now on; they hold the same numbers already."""

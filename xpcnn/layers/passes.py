@@ -1,17 +1,17 @@
 """One call of a model is one pass: what each forward saves for its backward, and for how long.
 
 Every forward of a layer leaves a `Frame` on that layer's stack, and the matching backward takes it off again. So a
-layer may be used in several places of a pass: backward meets its frames in reverse order. The next pass forgets what
+layer may be used in several places of a pass: backward takes its frames in reverse order. The next pass forgets what
 an unfinished one has left, so memory does not grow.
 """
 
 import functools
 import inspect
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple, TypeAlias
+from threading import get_ident
+from typing import Any, Literal, TypeAlias
 
 from xpcnn.errors import BackwardError, DtypeError, ShapeError
 
@@ -22,7 +22,7 @@ class Pass:
     __slots__ = ("thread",)
 
     def __init__(self) -> None:
-        self.thread = threading.get_ident()
+        self.thread = get_ident()
 
 
 _forward: ContextVar[Pass | None] = ContextVar("xpcnn pass under way", default=None)
@@ -73,7 +73,7 @@ def one_pass() -> Iterator[None]:
     >>> branch, left, right = Affine(4, 2), xp.ones((3, 4), "f"), xp.zeros((3, 4), "f")
     >>> with one_pass():
     ...     difference = branch(left) - branch(right)
-    >>> for dy in (-difference, difference):  # of the right one, then of the left one
+    >>> for dy in (-difference, difference):  # for the right branch, then for the left one
     ...     dx = branch.backward(dy)
     """
     token = _forward.set(under_way() or Pass())
@@ -84,25 +84,16 @@ def one_pass() -> Iterator[None]:
 
 
 def under_way() -> Pass | None:
-    """Return the pass that this context is in, if it is in one: of a forward, or of a backward that computes again."""
+    """Return the pass of this context: that of a forward, or of a backward that calls forward again; None outside."""
     return _forward.get() or _backward.get()
 
 
-class Output(NamedTuple):
-    """What is known of an output when its gradient comes."""
-
-    shape: tuple[int, ...]
-    dtype: Any
-
-
 class Frame:
-    """What one forward has left for its backward."""
+    """What one forward leaves for its backward: saved values, and the shape and dtype of y."""
 
-    __slots__ = ("outputs", "saved")
-
-    def __init__(self) -> None:
-        self.saved: list[tuple[Any, ...]] = []
-        self.outputs: Output | list[Output | None] | None = None
+    __slots__ = ("kind", "saved")
+    saved: list[tuple[Any, ...]]
+    kind: Any
 
 
 class Frames:
@@ -119,43 +110,51 @@ class Frames:
     def push(self, current: Pass) -> Frame | None:
         """Begin a frame in the pass `current`; inside no_grad() forget what this thread has left, and return None."""
         if not _saving.get():
-            if self.stack and (self.of is None or self.of.thread == threading.get_ident()):
+            if self.stack and (self.of is None or self.of.thread == get_ident()):
                 self.stack.clear()
             return None
         if self.of is not current:
             self.of, self.stack = current, []
         frame = Frame()
+        frame.saved, frame.kind = [], None
         self.stack.append(frame)
         return frame
 
 
+class FramesOf:
+    """The attribute `_frames` of a layer: made when it is first read, and from then on found in the layer itself."""
+
+    def __get__(self, layer: Any, kind: type[Any]) -> Frames:
+        frames: Frames = vars(layer).setdefault("_frames", Frames())  # one for all threads
+        return frames
+
+
 def recorded(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a layer's forward: it opens a frame, and notes the shape of y in it."""
+    """Wrap a layer's forward: it opens a frame, and notes the shape and dtype of y in it."""
 
     @functools.wraps(forward)
     def wrapper(self: Any, *inputs: Any, **options: Any) -> Any:
-        frames, thread = self._frames, threading.get_ident()
+        frames, thread = self._frames, get_ident()
         if thread in frames.in_forward:  # a subclass calls it through super()
             return forward(self, *inputs, **options)
-        current, token, observers = under_way(), None, _observers.get()
+        current = _forward.get() or _backward.get()
         if current is None:
-            current = Pass()
-            token = _forward.set(current)
+            with one_pass():
+                return wrapper(self, *inputs, **options)
+        observers = _observers.get()
+        frames.in_forward.add(thread)
         try:
             for observer in observers:
                 observer("enter", self, "forward", inputs[0] if len(inputs) == 1 else inputs)
-            frames.in_forward.add(thread)
             frame = frames.push(current)
             y = forward(self, *inputs, **options)
             for observer in observers:
                 observer("leave", self, "forward", y)
             if frame is not None:
-                frame.outputs = [_output(part) for part in y] if isinstance(y, (list, tuple)) else _output(y)
+                frame.kind = _kind(y)
             return y
         finally:
             frames.in_forward.discard(thread)
-            if token is not None:
-                _forward.reset(token)
 
     return wrapper
 
@@ -170,25 +169,25 @@ def checked(backward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(backward)
     def wrapper(self: Any, dy: Any, need_dx: bool = True) -> Any:
-        wanted = (dy, need_dx) if optional else (dy,)
-        frames, outer, thread = self._frames, _backward.get(), threading.get_ident()
+        wanted = (need_dx,) if optional else ()
+        frames, thread = self._frames, get_ident()
         if thread in frames.in_backward:  # a subclass calls it through super()
-            return backward(self, *wanted)
+            return backward(self, dy, *wanted)
         if not frames.stack:
             raise BackwardError(missing(self))
+        outer, frame, observers = _backward.get(), frames.stack[-1], _observers.get()
         if outer is not None and frames.of is not outer:
             raise BackwardError(
                 f"{self}: its last forward() was not part of the call whose backward() is under way; "
                 "call the model again before backward(), or put all calls into: with one_pass()"
             )
-        frame, observers = frames.stack[-1], _observers.get()
-        _check(dy, frame.outputs, self)
+        _check(dy, frame.kind, self)
         for observer in observers:
             observer("enter", self, "backward", dy)
         token = _backward.set(frames.of) if outer is None else None
         frames.in_backward.add(thread)
         try:
-            dx = backward(self, *wanted)
+            dx = backward(self, dy, *wanted)
         finally:
             frames.in_backward.discard(thread)
             if token is not None:
@@ -210,30 +209,34 @@ def missing(who: object) -> str:
     )
 
 
-def _output(y: Any) -> Output | None:
-    return Output(tuple(y.shape), y.dtype) if hasattr(y, "shape") and hasattr(y, "dtype") else None
+def _kind(y: Any) -> Any:
+    """Return (shape, dtype) of an array, a list of these for several, None for anything else."""
+    shape, dtype = getattr(y, "shape", None), getattr(y, "dtype", None)
+    if shape is not None and dtype is not None:
+        return shape, dtype
+    return [_kind(array) for array in y] if isinstance(y, (list, tuple)) else None
 
 
-def _check(dy: Any, outputs: Output | list[Output | None] | None, who: object) -> None:
-    """Raise unless dy has the shape and the dtype of y: another one gives a wrong gradient, or none."""
-    if isinstance(outputs, list):
-        if not isinstance(dy, (list, tuple)) or len(dy) != len(outputs):
-            count = len(dy) if isinstance(dy, (list, tuple)) else 1
+def _check(dy: Any, kind: Any, who: object) -> None:
+    """Raise unless dy has the shape and the dtype of y: with another one the gradient would be wrong."""
+    if kind is None:
+        return
+    if type(kind) is list:
+        count = len(dy) if isinstance(dy, (list, tuple)) else 1
+        if not isinstance(dy, (list, tuple)) or count != len(kind):
             raise ShapeError(
-                f"{who}: expected {len(outputs)} gradients, one for each output, got {count}; pass a list of them"
+                f"{who}: expected {len(kind)} gradients, one for each output, got {count}; pass a list of them"
             )
-        for part, output in zip(dy, outputs, strict=True):
-            _check(part, output, who)
+        for each, of_each in zip(dy, kind, strict=True):
+            _check(each, of_each, who)
         return
-    if outputs is None:
-        return
-    if getattr(dy, "shape", None) != outputs.shape:
+    shape, dtype = kind
+    if getattr(dy, "shape", None) != shape:
         raise ShapeError(
-            f"{who}: expected dy of {outputs.shape}, the shape of y, got {getattr(dy, 'shape', type(dy).__name__)}; "
+            f"{who}: expected dy of {shape}, the shape of y, got {getattr(dy, 'shape', type(dy).__name__)}; "
             "pass the gradient of the loss with respect to this output"
         )
-    if dy.dtype != outputs.dtype:
+    if dy.dtype != dtype:
         raise DtypeError(
-            f"{who}: expected dy of {outputs.dtype}, the dtype of y, got {dy.dtype}; "
-            f"pass dy.astype({str(outputs.dtype)!r})"
+            f"{who}: expected dy of {dtype}, the dtype of y, got {dy.dtype}; pass dy.astype({str(dtype)!r})"
         )

@@ -1,4 +1,4 @@
-"""Shapes that no layer says: those of one pass of zeros, on the host."""
+"""Output shapes of layers without an `output_shape`: from one pass of zeros, on the host."""
 
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -45,8 +45,8 @@ def walk_of_zeros(layer: Any, input_shape: Shape, name: str) -> Iterator[tuple[s
 
 
 def _pass_of_zeros(layer: Any, input_shape: Shape) -> tuple[Shape, list[tuple[str, Shape]]]:
-    """Return the shape of y, and by name what shape every layer inside has been given, in this order."""
-    met: list[tuple[str, Shape]] = []
+    """Return the shape of y, and (name, input shape) of every layer inside, in the order of forward."""
+    seen: list[tuple[str, Shape]] = []
 
     with use_backend("numpy", "reference"), no_grad():
         twin = layer.copy().eval().to_device()
@@ -55,7 +55,7 @@ def _pass_of_zeros(layer: Any, input_shape: Shape) -> tuple[Shape, list[tuple[st
 
         def observe(moment: str, inner: Any, direction: str, value: Any) -> None:
             if moment == "enter" and id(inner) in names:
-                met.append((names[id(inner)], _shape(value)))
+                seen.append((names[id(inner)], _shape(value)))
 
         try:
             with observed(observe):
@@ -67,7 +67,7 @@ def _pass_of_zeros(layer: Any, input_shape: Shape) -> tuple[Shape, list[tuple[st
                 f"{layer}: its forward fails on zeros of {(1, *input_shape)} ({type(error).__name__}: {error}); pass "
                 "the shape of one sample, without the batch axis, or define output_shape()"
             ) from error
-    return _shape(y), met
+    return _shape(y), seen
 
 
 def _zeros(shape: Any, dtype: Any) -> Any:
@@ -81,7 +81,7 @@ def _shape(value: Any) -> Any:
 
 
 def _structure(layer: Any) -> tuple[Any, ...]:
-    """Return what a layer's shapes depend on, as far as arrays tell: it changes when a layer inside is replaced."""
+    """Return a key of the layers inside and their arrays' shapes: it changes when a layer inside is replaced."""
     return tuple(
         (
             id(inner),

@@ -7,6 +7,9 @@ from xpcnn.errors import DtypeError, ShapeError
 
 T = TypeVar("T")
 
+HOLDERS = list, tuple, dict, set, frozenset
+"""Types of values that may hold others."""
+
 
 def dotted(prefix: str, name: str) -> str:
     """Join two names.
@@ -29,20 +32,13 @@ def found(name: str, value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
     [('blocks.0', 3), ('blocks.1.left', 5)]
     """
     if isinstance(value, kind):
-        return iter([(name, value)])
-    if isinstance(value, (list, tuple, dict, set, frozenset)):
-        return _found_inside(name, value, kind)
-    return iter(())  # no generator: most values are plain numbers, and every pass looks at them
-
-
-def _found_inside(name: str, value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
-    if isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from found(f"{name}.{index}", item, kind)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from found(f"{name}.{key}", item, kind)
-    elif any(isinstance(item, kind) for item in value):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        wanted = (kind, *HOLDERS)
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(item, wanted):
+                yield from found(f"{name}.{key}", item, kind)
+    elif isinstance(value, (set, frozenset)) and any(isinstance(item, kind) for item in value):
         raise DtypeError(
             f"{name}: a set of {kind.__name__} objects has no order; keep them in a list, a tuple or a dictionary"
         )
@@ -68,9 +64,9 @@ def replaced(value: Any, path: list[str], new: Any) -> Any:
 
 
 def resolve(name: str, names: Iterable[str], who: object) -> str:
-    """Return the full name that a name means: itself, or the only one that has its parts in the same order.
+    """Return the full name for a name: itself, or the only full name that has its components in the same order.
 
-    So the names of containers in between may be left out. The first and the last part must agree.
+    So the names of containers in between may be left out. The first and the last component must be equal.
 
     Raises
     ------

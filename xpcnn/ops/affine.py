@@ -1,6 +1,6 @@
 """The affine (fully connected, dense) map: y = W x + b, on the last axis."""
 
-from xpcnn.backend import Array, accelerated
+from xpcnn.backend import Array, accelerated, xp
 from xpcnn.kernels.precision import in_single
 from xpcnn.ops.normalization import channel_sums
 
@@ -19,10 +19,13 @@ def affine(x: Array, weight: Array, bias: Array | None) -> Array:
 @accelerated
 @in_single
 def affine_backward(
-    dy: Array, x: Array, weight: Array, need_dx: bool = True
+    dy: Array, x: Array, weight: Array, need_dx: bool = True, out: Array | None = None
 ) -> tuple[Array | None, Array, Array]:
-    """Return (dx, dweight, dbias): dX = dY W, dW = dY^T X, db = sum of dY over all axes but the last."""
+    """Return (dx, dweight, dbias): dX = dY W, dW = dY^T X, db = sum of dY over all axes but the last.
+
+    dW may be written into `out`, an array of its shape and dtype; it is whatever array is returned.
+    """
     rows = x.reshape(-1, x.shape[-1])  # (..., I) -> (M, I)
     drows = dy.reshape(-1, dy.shape[-1])  # (..., O) -> (M, O)
     dx = (drows @ weight).reshape(x.shape) if need_dx else None  # (M, I) -> (..., I)
-    return dx, drows.T @ rows, channel_sums(drows)  # (O, M) @ (M, I)
+    return dx, xp.matmul(drows.T, rows, out=out), channel_sums(drows)  # (O, M) @ (M, I)

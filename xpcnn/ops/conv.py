@@ -1,6 +1,6 @@
 """Convolution as one matrix product over im2col: Y = W . im2col(X) + b."""
 
-from xpcnn.backend import Array, accelerated
+from xpcnn.backend import Array, accelerated, xp
 from xpcnn.geometry import Window
 from xpcnn.kernels.precision import in_single
 from xpcnn.ops.normalization import channel_sums
@@ -30,14 +30,21 @@ def conv(x: Array, weight: Array, bias: Array | None, window: Window, groups: in
 @accelerated
 @in_single
 def conv_backward(
-    dy: Array, x: Array, weight: Array, window: Window, groups: int = 1, need_dx: bool = True
+    dy: Array,
+    x: Array,
+    weight: Array,
+    window: Window,
+    groups: int = 1,
+    need_dx: bool = True,
+    out: Array | None = None,
 ) -> tuple[Array | None, Array, Array]:
     """Return (dx, dweight, dbias), from dy of (N,O,OH,OW).
 
         dW = dY . im2col(X)^T        db = dY . 1        dX = col2im(W^T . dY)
 
     The columns are computed again, not kept since forward: they are KH*KW times as large as x.
-    dx is None unless `need_dx`.
+    dx is None unless `need_dx`. dW may be written into `out`, a contiguous array of its shape and dtype; it is whatever
+    array is returned.
     """
     N, O, OH, OW = dy.shape
     dbias = channel_sums(dy)
@@ -45,7 +52,8 @@ def conv_backward(
     filters = weight.reshape(groups, O // groups, -1)  # (O, C/G, KH, KW) -> (G, O/G, C/G*KH*KW)
     cols = im2col(x, window)  # (C, KH, KW, N, OH, OW)
     rows = cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2)  # -> (G, N*OH*OW, C/G*KH*KW)
-    dweight = (dy @ rows).reshape(weight.shape)  # (G, O/G, C/G*KH*KW) -> (O, C/G, KH, KW)
+    dweight = xp.empty(weight.shape, dy.dtype) if out is None else out
+    xp.matmul(dy, rows, out=dweight.reshape(filters.shape))  # (O, C/G, KH, KW) -> (G, O/G, C/G*KH*KW)
     if not need_dx:
         return None, dweight, dbias
     dcols = filters.swapaxes(1, 2) @ dy  # (G, C/G*KH*KW, O/G) @ (G, O/G, N*OH*OW)

@@ -113,12 +113,13 @@ def elementwise(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     return on_device(result, name, [], written=outputs, given=(inputs, kwargs))
 
 
-def matmul(a: Any, b: Any) -> Any:
-    """Return a @ b, through CuPy's wrapper of cuBLAS."""
+def matmul(a: Any, b: Any, out: Any = None) -> Any:
+    """Return a @ b, written into `out` if that is given, through CuPy's wrapper of cuBLAS."""
     forbid("matmul", CUBLAS)
+    into = None if out is None else to_hosts(out, "matmul: out")
     with np.errstate(all="ignore"):
-        product = np.matmul(to_hosts(a, "matmul"), to_hosts(b, "matmul"))
-    return on_device(product, "matmul", [], given=(a, b))
+        product = np.matmul(to_hosts(a, "matmul"), to_hosts(b, "matmul"), out=into)
+    return on_device(product, "matmul", [], written=out, given=(a, b))
 
 
 def _overlaps(a: Host, b: Host) -> bool:

@@ -1,4 +1,4 @@
-"""Training as a loop you can read: a generator, so the caller prints, saves or stops between two epochs."""
+"""The training loop: a generator, so that the caller can print, save or stop between two epochs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def train(
         Augmentation, `xpcnn.data.transforms`, of the images alone. A function of (images, targets, rng) changes both:
         `data.Paired`, say, for targets that are maps. Several inputs come and go as a tuple.
     progress : function that wraps the batches of an epoch, ``tqdm`` or `data.BatchLoader` for instance
-        When it is asked for the next batch, the step of the former one is complete.
+        When it is asked for the next batch, the step of the previous one is complete.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def train(
     DatasetError
         Before the first step, for an empty data set, or targets that do not fit the loss and the model's output.
     DtypeError, HyperparameterError
-        Before the first step, for a model, optimizer, schedule or number of epochs that is none; at a step, for a
+        Before the first step, for a model, optimizer, schedule or number of epochs of another type; at a step, for a
         schedule that gives a negative learning rate or one that is not finite.
     DivergenceError
         If the loss is not finite, naming the step: before that step's update where reading the loss costs
@@ -278,7 +278,7 @@ def _check_number(loss: Any, criterion: Any, who: str = "train") -> None:
 
 
 def _rate(schedule: Schedule, step: int) -> float:
-    """Return the schedule's learning rate, or raise HyperparameterError for what is none."""
+    """Return the schedule's learning rate, or raise HyperparameterError if it is not a number of at least 0."""
     fix = f"the schedule gave it for step {step}: correct the schedule"
     return number(schedule(step), "learning rate", "train", 0, fix=fix)
 

@@ -1,4 +1,4 @@
-"""How good predictions are, on the host: whole numbers counted, then divided once."""
+"""Metrics of predictions, on the host: counts in whole numbers, divided once at the end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def accuracy(
     Raises
     ------
     ShapeError
-        If there are none, or not as many predictions as labels.
+        If there are no labels, or not as many predictions as labels.
 
     >>> accuracy(np.array([1, 2, 3, 3]), np.array([1, 2, 3, 4]))
     0.75
@@ -139,7 +139,7 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: i
 
 
 class ClassMetrics(NamedTuple):
-    """One class: of the images called so, how many are (precision); of those that are, how many are found (recall)."""
+    """The metrics of one class: precision is the share of correct predictions, recall the share of its images found."""
 
     precision: float
     recall: float

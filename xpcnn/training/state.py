@@ -1,4 +1,4 @@
-"""Where a training is: what it needs, besides model and optimizer, to go on as if it had never stopped."""
+"""The position of a training: with model and optimizer it is all that a training needs to continue exactly."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Position:
     Attributes
     ----------
     epoch : int
-        The one under way, counted from 1. It stays so until the caller asks for the next: a position kept between
-        two epochs is at the end of the former, and whoever goes on from there is given that epoch's loss once
-        more. So nothing that follows an epoch, a test or a line of metrics, is lost with a process.
+        The current one, counted from 1, until the caller asks for the next. A position saved between two epochs is at
+        the end of the first, and training continues from there by yielding its loss once more. So an evaluation or
+        a line of metrics after an epoch is not lost with the process.
     step : int
-        Batches of this epoch that the model has learnt from.
+        Batches of this epoch that are done.
     losses : array (steps of an epoch,), on the device
         For each of those batches its mean loss times its images.
     images : int
@@ -65,7 +65,7 @@ class Position:
         return generator(self.start).permutation(images)
 
     def advance(self, loss: Array) -> None:
-        """Count a step, and keep its loss, where it is."""
+        """Count a step, and keep its loss on the device."""
         self.losses[self.step] = loss
         self.step += 1
 
@@ -75,7 +75,7 @@ class Position:
         return self.start is not None and self.step == len(self.losses)
 
     def next_epoch(self) -> None:
-        """Stand before the next epoch's shuffle."""
+        """Go to the beginning of the next epoch, before its shuffle."""
         self.epoch, self.step, self.start = self.epoch + 1, 0, None
 
     def __repr__(self) -> str:
@@ -90,12 +90,10 @@ def generator(state: GeneratorState) -> np.random.Generator:
     >>> rng.random() == twin.random()
     True
     """
-    kinds = {kind.__name__: kind for kind in (
-        np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64,
-    )}  # fmt: skip
+    kinds = "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"
     name = state["bit_generator"]
     if name not in kinds:
         raise CheckpointError(f"random generator {name!r} is unknown; use one of: {', '.join(kinds)}")
-    bits: Any = kinds[name]()
+    bits: Any = getattr(np.random, name)()
     bits.state = state
     return np.random.Generator(bits)

@@ -8,7 +8,7 @@
 A kind of substitutes brings two functions on (H,C,W,N), where `pad` is (top, left):
 
     correlation(x, weight, bias, window, groups, pad, y)     -> a function (start, stop) that writes rows of y
-    weight_gradient(dy, x, weight, window, groups, pad)      -> tasks, and a function that returns (dW, db) after them
+    weight_gradient(dy, x, weight, window, groups, pad)      -> tasks, and the function that then writes dW, returns db
 """
 
 from collections.abc import Callable
@@ -37,9 +37,9 @@ def forward(
 
 def backward(
     correlation: Callable[..., Any], weight_gradient: Callable[..., Any], dy: Array, x: Array, weight: Array,
-    window: Window, groups: int, need_dx: bool, by_correlation: bool,
+    window: Window, groups: int, need_dx: bool, by_correlation: bool, out: Array | None,
 ) -> tuple[Array | None, Array, Array]:  # fmt: skip
-    """Return (dx, dW, db); with `by_correlation`, dx is a correlation of dy where the stride is 1."""
+    """Return (dx, dW, db), dW in `out` if given; with `by_correlation` and stride 1 dx is a correlation of dy."""
     (top, _), (left, _) = window.pads(*x.shape[2:])
     rows, drows, dx = rows_first(x), rows_first(dy), None
     tasks, gradients = weight_gradient(drows, rows, weight, window, groups, (top, left))
@@ -53,7 +53,9 @@ def backward(
         else:
             tasks += col2im_tasks(drows, weight, window, (top, left), groups, dx)
     threads.in_turn(tasks, products=(1 + need_dx) * dy.size * weight[0].size)
-    return None if dx is None else as_images(dx), *gradients()
+    dweight = np.empty(weight.shape, dy.dtype) if out is None else out
+    dbias = gradients(dweight)
+    return None if dx is None else as_images(dx), dweight, dbias
 
 
 def flipped(weight: Array, window: Window, pad: Pair, groups: int) -> tuple[Any, Window, Pair]:

@@ -36,7 +36,14 @@ def conv(device: Device, x: Any, weight: Any, bias: Any, window: Window, groups:
 
 
 def conv_backward(
-    device: Device, dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
+    device: Device,
+    dy: Any,
+    x: Any,
+    weight: Any,
+    window: Window,
+    groups: int = 1,
+    need_dx: bool = True,
+    out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.conv_backward`."""
     xp, O, (OH, OW) = device.xp, len(weight), dy.shape[2:]
@@ -44,14 +51,16 @@ def conv_backward(
     filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
     dx = xp.empty(x.shape, x.dtype) if need_dx else None
     real = computing(x.dtype)
-    dweight, dbias = xp.zeros(filters.shape, real), xp.zeros(O, real)
+    dweight = xp.empty(weight.shape, real) if out is None or out.dtype != real else out
+    dweight[...], dbias = 0, xp.zeros(O, real)
+    products = dweight.reshape(filters.shape)  # (G, O/G, C/G*KH*KW)
     for images in _pieces(x, window):
         cols = im2col(device, x[images], window)  # (C, KH, KW, n, OH, OW)
         n = cols.shape[3]
         dproduct = xp.empty((groups, O // groups, n * OH * OW), x.dtype)
         device.launch("filters_first", dproduct.size, dy=dy[images], dproduct=dproduct, N=n, O=O, P=OH * OW)
         rows = cols.reshape(groups, filters.shape[2], -1)  # (G, C/G*KH*KW, n*OH*OW)
-        dweight += _multiply(dproduct, rows.swapaxes(1, 2))  # (G, O/G, C/G*KH*KW)
+        products += _multiply(dproduct, rows.swapaxes(1, 2))  # (G, O/G, C/G*KH*KW)
         sums = xp.empty(O, real)
         device.launch("row_sum", THREADS * O, values=dproduct, sums=sums, O=O, L=n * OH * OW)
         dbias += sums
@@ -60,8 +69,7 @@ def conv_backward(
             dx[images] = col2im(device, dcols, x.shape[2:], window)
             del dcols
         del cols, rows, dproduct  # so that the next piece takes their place, and not as much again
-    dweight = dweight.reshape(weight.shape).astype(x.dtype, copy=False)  # (O, C/G, KH, KW)
-    return dx, dweight, dbias.astype(x.dtype, copy=False)
+    return dx, dweight.astype(x.dtype, copy=False), dbias.astype(x.dtype, copy=False)
 
 
 def _pieces(x: Any, window: Window) -> Iterator[slice]:

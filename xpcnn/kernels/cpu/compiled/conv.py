@@ -40,13 +40,13 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
 
 @substitute("compiled")
 def conv_backward(
-    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
+    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True, out: Any = None
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.conv_backward`."""
     shape = len(x), len(weight), *window.output_size(*x.shape[2:])
     if not _fits(x, weight, window, groups) or (dy.dtype, dy.shape) != (x.dtype, shape):
-        return plain_conv_backward(dy, x, weight, window, groups, need_dx)
-    return shared.backward(_correlation, _weight_gradient, dy, x, weight, window, groups, need_dx, True)
+        return plain_conv_backward(dy, x, weight, window, groups, need_dx, out)
+    return shared.backward(_correlation, _weight_gradient, dy, x, weight, window, groups, need_dx, True, out)
 
 
 def _correlation(
@@ -70,7 +70,7 @@ def _correlation(
 
 
 def _weight_gradient(dy: Array, x: Array, weight: Array, window: Window, groups: int, pad: Pair) -> Any:
-    """Return tasks that add up the shares of the rows of dy, and the function that adds up their sums.
+    """Return tasks that add up the shares of the rows of dy, and the function that writes dW and returns db.
 
     The sums of a share are dW as (G,O/G,KH*C/G*KW) in whole tiles, and db as (O,) in double precision: it is one number
     of many, where rounding may go one way. The shares are the same for any number of threads. Where there are more
@@ -92,9 +92,11 @@ def _weight_gradient(dy: Array, x: Array, weight: Array, window: Window, groups:
             gradients, pixels, dweights, dbiases, layout, *unroll, bounds, *ranges, workspace(ring, x.dtype)
         )
 
-    def sums() -> tuple[Array, Array]:
-        dweight = dweights.sum(axis=0)[:, : O // groups, :K].reshape(O, KH, CG, KW)
-        return np.ascontiguousarray(dweight.swapaxes(1, 2)), dbiases.sum(axis=0).astype(dy.dtype)
+    def sums(dweight: Array) -> Array:
+        by_rows = dweights.sum(axis=0)[:, : O // groups, :K].reshape(O, KH, CG, KW)
+        dweight[...] = by_rows.swapaxes(1, 2)
+        dbias: Array = dbiases.sum(axis=0).astype(dy.dtype)
+        return dbias
 
     tiles = dweights.shape[2] // P
     of_tiles = shares.equal(tiles, min(-(-threads.count() // len(rows)), tiles))

@@ -32,10 +32,12 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 
 
 @substitute("plain")
-def affine_backward(dy: Any, x: Any, weight: Any, need_dx: bool = True) -> tuple[Any, Any, Any]:
+def affine_backward(
+    dy: Any, x: Any, weight: Any, need_dx: bool = True, out: Any = None
+) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.affine_backward`: dx has the memory order of x, so that nothing transposes it later."""
     rows, features = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # (N, O), (N, I)
-    dweight, dx = np.empty(weight.shape, dy.dtype), None
+    dweight, dx = np.empty(weight.shape, dy.dtype) if out is None else out, None
     products = _product(rows.T, features, dweight)
     if need_dx and x.ndim == 2 and x.flags.f_contiguous:
         dx = np.empty(x.shape[::-1], dy.dtype).T

@@ -36,12 +36,12 @@ def conv(x: Any, weight: Any, bias: Any, window: Window, groups: int = 1) -> Any
 
 @substitute("plain")
 def conv_backward(
-    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True
+    dy: Any, x: Any, weight: Any, window: Window, groups: int = 1, need_dx: bool = True, out: Any = None
 ) -> tuple[Any, Any, Any]:
     """Substitute for `xpcnn.ops.conv_backward`."""
     by_correlation = len(weight) <= 2 * weight[0, :, :, 0].size * groups
     return shared.backward(
-        _correlation, _weight_gradient, dy, x, weight, window, groups, need_dx, by_correlation
+        _correlation, _weight_gradient, dy, x, weight, window, groups, need_dx, by_correlation, out
     )
 
 
@@ -66,21 +66,20 @@ def _correlation(
 
 
 def _weight_gradient(dy: Array, x: Array, weight: Array, window: Window, groups: int, pad: Pair) -> Any:
-    """Return one task for each share of the rows of dy, and the function that adds up their sums."""
+    """Return one task for each share of the rows of dy, and the function that writes dW and returns db."""
     ranges = shares.of_gradient(dy, weight.nbytes, dy.size * weight[0].size, GRAIN)
     sums: dict[int, tuple[Array, Array]] = {}
 
     def add(rows: slice) -> None:
         sums[rows.start] = _sums_of_share(dy, x, window, pad, groups, rows)
 
-    def gradients() -> tuple[Array, Array]:
+    def gradients(dweight: Array) -> Array:
         dfilters, dbias = (
             shares.added(terms) for terms in zip(*(sums[r.start] for r in ranges), strict=True)
         )
-        dweight = dfilters.transpose(0, 4, 2, 1, 3).reshape(
-            weight.shape
-        )  # (G,KH,C/G,KW,O/G) -> (O,C/G,KH,KW)
-        return dweight, dbias.astype(dy.dtype)
+        by_group = dweight.reshape(groups, -1, *weight.shape[1:])  # (O, C/G, KH, KW) -> (G, O/G, C/G, KH, KW)
+        by_group[...] = dfilters.transpose(0, 4, 2, 1, 3)  # (G, KH, C/G, KW, O/G) -> (G, O/G, C/G, KH, KW)
+        return dbias.astype(dy.dtype)
 
     return [partial(add, rows) for rows in ranges], gradients
 
