@@ -17,7 +17,7 @@ from xpcnn.layers import (
 
 
 class SqueezeExcite(Layer):
-    """Scale every channel by a number between 0 and 1 that all channels decide (Hu et al., CVPR 2018)."""
+    """Scale every channel by a number between 0 and 1, computed from all channels (Hu et al., CVPR 2018)."""
 
     def __init__(self, channels, reduction=2):
         self.gate = Sequential(
@@ -36,7 +36,7 @@ class SqueezeExcite(Layer):
 
 
 class Stem(Layer):
-    """A composition that keeps no argument of its constructor."""
+    """A convolution and a batch normalisation; it keeps no argument of its constructor."""
 
     def __init__(self, inputs, outputs):
         self.conv = Conv(inputs, outputs, 3, padding="same", bias=False, rng=0)
@@ -68,7 +68,7 @@ class Stack(Layer):
 
 
 class TiedAutoencoder(Layer):
-    """x W^T, tanh, and back by the same W."""
+    """tanh(x W^T) W: one weight encodes and decodes."""
 
     def __init__(self, features, code):
         self.encoder, self.tanh = Affine(features, code, bias=False, rng=0), Tanh()
@@ -101,7 +101,7 @@ class Compare(Layer):
 
 
 class Mask(Layer):
-    """Multiply by a fixed array, then by a learnt one of the same shape."""
+    """Multiply by a fixed array, then by a learned one of the same shape."""
 
     def __init__(self, mask, label="mask"):
         self.mask, self.label = np.asarray(mask, np.float32), label

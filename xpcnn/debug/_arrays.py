@@ -48,6 +48,15 @@ def gradients(layer: Layer) -> dict[str, np.ndarray]:
     return {name: to_host(parameter.grad).copy() for name, parameter in layer.named_parameters()}
 
 
+def results(
+    layer: Layer, input_shape: Any, order: Callable[[Any], Any] = lambda array: array
+) -> list[np.ndarray]:
+    """Return y, dx and all gradients of one pass, on the host, for x and dy in an order in memory."""
+    y = layer(in_order(order, inputs(input_shape)))
+    dx = layer.backward(in_order(order, gradient_of(y)))
+    return [*host(y), *host(dx), *gradients(layer).values()]
+
+
 def equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
     """Tell whether two lists of arrays are equal, bit for bit."""
     return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))

@@ -20,9 +20,9 @@ from xpcnn.debug._arrays import (
     gradient_of,
     gradients,
     host,
-    in_order,
     inputs,
     parts,
+    results,
     reversed_axes,
     strided,
 )
@@ -254,15 +254,10 @@ def check_two_places(layer: Layer, input_shape: Any) -> Demands:
 @_check
 def check_memory_orders(layer: Layer, input_shape: Any) -> Demands:
     """The order of x and dy in memory changes nothing but rounding."""
-    runs = []
-    for order in (xp.ascontiguousarray, reversed_axes, strided):
-        twin = layer.copy()
-        y = twin(in_order(order, inputs(input_shape)))
-        dx = twin.backward(in_order(order, gradient_of(y)))
-        runs.append([*host(y), *host(dx), *gradients(twin).values()])
-    for run in runs[1:]:
+    usual = results(layer.copy(), input_shape, xp.ascontiguousarray)
+    for order in (reversed_axes, strided):
         yield (
-            close(run, runs[0]),
+            close(results(layer.copy(), input_shape, order), usual),
             "the order of x in memory changes the result; do not rely on flags or strides",
         )
 
@@ -309,10 +304,7 @@ def check_backends(
     runs = {}
     for backend in backends:
         with suppress(BackendError), use_backend(backend):
-            twin = _twin(layer)
-            y = twin(inputs(input_shape))
-            dx = twin.backward(gradient_of(y))
-            runs[backend] = [*host(y), *host(dx), *gradients(twin).values()]
+            runs[backend] = results(_twin(layer), input_shape)
     first = next(iter(runs), "")
     for backend, run in runs.items():
         yield (
