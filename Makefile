@@ -15,6 +15,9 @@ INSTALL = $(1)/bin/python -m pip --disable-pip-version-check --quiet install --e
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
+# Several processes share the tests. What a test finds depends neither on their number nor on which of them runs it.
+TOGETHER := -n logical --maxprocesses 4 --dist worksteal
+
 # The fuzz test draws its own numbers of threads, and the simulated device's kernels have none.
 ON_THREADS := tests/kernels --ignore tests/kernels/cuda --ignore tests/kernels/test_fuzz.py
 
@@ -22,14 +25,14 @@ train: $(VENV)/installed  ## train the book's SimpleConvNet on MNIST; options: m
 	$(RUN) scripts/train.py --output runs/simple $(ARGS)
 
 test: $(VENV)/installed-test  ## run the whole test suite, the kernels on two threads
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(TOGETHER) $(ARGS)
 
 threads: $(VENV)/installed-test  ## run what the number of threads may change once more on one thread, and on three
-	$(RUN) -m pytest --kernel-threads 1 $(ON_THREADS) $(ARGS)
-	$(RUN) -m pytest --kernel-threads 3 $(ON_THREADS) $(ARGS)
+	$(RUN) -m pytest $(TOGETHER) --kernel-threads 1 $(ON_THREADS) $(ARGS)
+	$(RUN) -m pytest $(TOGETHER) --kernel-threads 3 $(ON_THREADS) $(ARGS)
 
 peers: $(PEERS)/installed  ## run the tests that compare with PyTorch and onnxruntime, in an environment that has them
-	$(PEERS)/bin/python -m pytest -m peers --nothing-skipped $(ARGS)
+	$(PEERS)/bin/python -m pytest $(TOGETHER) -m peers --nothing-skipped $(ARGS)
 
 docs: $(DOCS)/installed  ## build the site, with the pages' code run, in build/docs/index.html
 	$(DOCS)/bin/python -m sphinx -E -W --keep-going --quiet -j auto -d build/docs-cache docs build/docs $(ARGS)
@@ -58,10 +61,10 @@ workflow: $(VENV)/installed-dev  ## actionlint
 	$(BIN)/actionlint .github/workflows/*.yml
 
 fast-tests: $(VENV)/installed-dev  ## the tests that take no more than seconds
-	$(RUN) -m pytest -m "not slow" $(ARGS)
+	$(RUN) -m pytest $(TOGETHER) -m "not slow" $(ARGS)
 
 kernels: $(VENV)/installed  ## compile the CUDA kernels for every architecture (needs nvcc): registers, spills
-	$(RUN) scripts/compile_kernels.py $(ARGS)
+	$(RUN) tools/compile_kernels.py $(ARGS)
 
 format: $(VENV)/installed-dev  ## format the code and fix what ruff can fix
 	$(RUN) -m ruff format

@@ -3,7 +3,6 @@
     python scripts/benchmark.py                                  one table, in a few seconds
     python scripts/benchmark.py --model resnet20 --layers        every layer besides
     python scripts/benchmark.py --against pytorch                the same network, weights and batches there
-    python scripts/benchmark.py --kernels both                   what each kernel is worth
     python scripts/benchmark.py --sweep batch --output runs      a CSV file, and a picture with xpcnn[viz]
     python scripts/benchmark.py --model resnet50 --image 3x224x224 --batch-size 8
 
@@ -23,9 +22,8 @@ from xpcnn import kernels, models, optimizers
 from xpcnn._disk.files import keep_former, replacing
 from xpcnn.backend import set_backend
 from xpcnn.benchmark.against import against_pytorch
-from xpcnn.benchmark.kernels import compare_kernels
-from xpcnn.benchmark.noise import BOUND
-from xpcnn.benchmark.overview import Effort, Report, machine_table, overview, title
+from xpcnn.benchmark.contest import BOUND, Effort
+from xpcnn.benchmark.overview import Report, machine_table, overview, title
 from xpcnn.benchmark.picture import draw_sweep
 from xpcnn.benchmark.sweep import KINDS, as_csv, points, sweep, sweep_table
 from xpcnn.benchmark.workload import Workload
@@ -44,7 +42,7 @@ def arguments() -> argparse.Namespace:
     add("--optimizer", choices=optimizers.BY_NAME, default="adam", help="(default: %(default)s)")
     add("--image", type=image, metavar="CxHxW", help="random images of this shape (default: MNIST's)")
     add("--backend", type=backend_name, metavar="NAME", help=WHERE)
-    add("--kernels", choices=(*kernels.CHOICES, "both"), help="which run (default: $XPCNN_KERNELS, or tuned)")
+    add("--kernels", choices=kernels.CHOICES, help="which run (default: $XPCNN_KERNELS, or tuned)")
     add("--layers", action="store_true", help="tell every layer's time too")
     add("--against", choices=("pytorch",), help="run the same training there, in turn")
     add("--sweep", choices=KINDS, help="vary images a step, channels or threads")
@@ -72,7 +70,7 @@ def main() -> int:
     check(args, asked)
     # "auto" is decided here, once for all processes
     environment = {"XPCNN_BACKEND": set_backend(asked).name if asked == "auto" else asked}
-    if args.kernels not in (None, "both"):
+    if args.kernels:
         environment["XPCNN_KERNELS"] = args.kernels
     work = Workload(args.model, args.batch_size, args.optimizer, image=args.image)
     effort = Effort(args.rounds, args.steps, args.warm_up, args.noise_bound / 100, warn)
@@ -80,8 +78,6 @@ def main() -> int:
         report = swept(args, work, environment, effort)
     elif args.against:
         report = against_pytorch(work, environment, effort)
-    elif args.kernels == "both":
-        report = compare_kernels(work, environment, effort, args.layers)
     else:
         report = overview(work, environment, effort, args.layers)
     print(report.text)
@@ -95,12 +91,11 @@ def main() -> int:
 
 def check(args: argparse.Namespace, backend: str) -> None:
     """Say in a sentence what does not go together, before anything is measured."""
-    several = [name for name in ("--sweep", "--against") if getattr(args, name[2:])]
-    several += ["--kernels both"] * (args.kernels == "both")
-    if len(several) > 1:
-        raise BenchmarkError(f"{several[0]} and {several[1]} do not go together; give one of them")
+    if args.sweep and args.against:
+        raise BenchmarkError("--sweep and --against do not go together; give one of them")
     if args.layers and (args.sweep or args.against):
-        raise BenchmarkError(f"--layers and {several[0]} do not go together; leave one of them out")
+        other = "--sweep" if args.sweep else "--against"
+        raise BenchmarkError(f"--layers and {other} do not go together; leave one of them out")
     for name in ("points", "output"):
         if getattr(args, name) and not args.sweep:
             raise BenchmarkError(f"--{name} is for a sweep; add --sweep {', '.join(KINDS)}, or leave it out")

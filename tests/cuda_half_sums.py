@@ -29,7 +29,7 @@ def one_pixel_under(windows):
 
 
 def col2im():
-    window, _ = one_pixel_under(48)  # 48^4 columns, of which 48^2 meet in the pixel
+    window, _ = one_pixel_under(48)  # 48^4 columns, of which 48^2 are added to the pixel
     hold("col2im", np.full((1, 48, 48, 1, 48, 48), 0.1, h), (1, 1), window)
 
 
@@ -48,7 +48,7 @@ def average_pool_backward():
     hold("average_pool_backward", dy, (1, 1), window)
 
 
-def channel_sum():
+def row_sum():
     x, weight = np.full((1, 1, 1, TERMS), 0.01, h), np.full((2, 1, 1, 1), 0.01, h)
     hold("conv_backward", np.full((1, 2, 1, TERMS), 0.1, h), x, weight, Window(1))
 
@@ -85,6 +85,6 @@ def sum_over_classes():
 
 
 HALF_SUMS = {function.__name__: function for function in (
-    col2im, max_pool_backward, average_pool, average_pool_backward, channel_sum, batch_statistics, batch_norm_sums,
+    col2im, max_pool_backward, average_pool, average_pool_backward, row_sum, batch_statistics, batch_norm_sums,
     mean_of_losses, sum_over_classes,
 )}  # fmt: skip

@@ -106,24 +106,24 @@ O, P = 3, 250
 CHANNELS, VALUES = 2**22, 600
 
 
-def bias_relu():
+def add_bias():
     product, y, bias = virtual(O, N, P), virtual(N, O, P), normal(O)
     product[:, -4:] = normal(O, 4, P)
-    launch("bias_relu", y.size, product=product, bias=bias, y=y, rectify=1, N=N, O=O, P=P)
-    same_end(y, np.maximum(product[:, -4:] + bias[:, None, None], 0).swapaxes(0, 1))
+    launch("add_bias", y.size, product=product, bias=bias, y=y, N=N, O=O, P=P)
+    same_end(y, (product[:, -4:] + bias[:, None, None]).swapaxes(0, 1))
 
 
-def bias_relu_backward():
-    dy, y, dproduct = virtual(N, O, P), virtual(N, O, P), virtual(O, N, P)
-    dy[-4:], y[-4:] = normal(4, O, P), 1
-    launch("bias_relu_backward", dy.size, dy=dy, y=y, dproduct=dproduct, rectify=1, N=N, O=O, P=P)
+def filters_first():
+    dy, dproduct = virtual(N, O, P), virtual(O, N, P)
+    dy[-4:] = normal(4, O, P)
+    launch("filters_first", dy.size, dy=dy, dproduct=dproduct, N=N, O=O, P=P)
     same_end(dproduct, dy[-4:].swapaxes(0, 1))
 
 
-def channel_sum():
+def row_sum():
     values, sums = virtual(CHANNELS, VALUES), virtual(CHANNELS)
     values[-BLOCKS:] = normal(BLOCKS, VALUES)
-    launch("channel_sum", 256 * CHANNELS, values=values, sums=sums, O=CHANNELS, L=VALUES)
+    launch("row_sum", 256 * CHANNELS, values=values, sums=sums, O=CHANNELS, L=VALUES)
     same_end(sums[-BLOCKS:], values[-BLOCKS:].astype(float).sum(axis=1))
 
 
@@ -311,8 +311,8 @@ def cross_entropy_of_rows_backward():
 
 
 HUGE = {function.__name__: function for function in (
-    im2col, col2im, max_pool, max_pool_backward, average_pool, average_pool_backward, bias_relu, bias_relu_backward,
-    channel_sum, keep_mask, batch_norm, batch_statistics, batch_norm_sums, batch_norm_dx, relu, relu_backward,
+    im2col, col2im, max_pool, max_pool_backward, average_pool, average_pool_backward, add_bias, filters_first,
+    row_sum, keep_mask, batch_norm, batch_statistics, batch_norm_sums, batch_norm_dx, relu, relu_backward,
     sgd_update, momentum_update, adam_update, cross_entropy_of_labels, cross_entropy_of_rows,
     cross_entropy_of_labels_backward, cross_entropy_of_rows_backward,
 )}  # fmt: skip

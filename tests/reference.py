@@ -1,4 +1,4 @@
-"""The oracle: what every op means, written from the definitions in plain loops and double precision.
+"""The oracle: every op by its definition, in plain loops and double precision.
 
 Slow on purpose, and sharing no line with the package. Arrays are NumPy's; a window is a dictionary of
 `size`, `stride`, `padding` ((top, bottom), (left, right)) or "same", `dilation` and `rounding`, with
@@ -35,7 +35,7 @@ def starts(length, size, stride, padding, dilation, rounding):
 
 
 def same_padding(length, size, stride, dilation):
-    """Return the least padding that leaves room for ceil(length / stride) windows, the odd element at the end."""
+    """Return the least padding for ceil(length / stride) windows; an odd element is at the end."""
     wanted, reach = math.ceil(length / stride), dilation * (size - 1)
     for total in itertools.count():
         if len(range(0, length + total - reach, stride)) >= wanted:
@@ -43,7 +43,7 @@ def same_padding(length, size, stride, dilation):
 
 
 def positions(image_size, window):
-    """Return the first rows of the windows down the image, and the first columns across it."""
+    """Return the first rows of the windows along the height, and the first columns along the width."""
     return [
         starts(
             image_size[axis],
@@ -58,7 +58,7 @@ def positions(image_size, window):
 
 
 def field(image_size, window, row, column):
-    """Yield (i, j, y, x) for each element of the window at (row, column) that meets the image."""
+    """Yield (i, j, y, x) for each element of the window at (row, column) that is in the image."""
     for i, j in np.ndindex(*window["size"]):
         y, x = row + i * window["dilation"][0], column + j * window["dilation"][1]
         if 0 <= y < image_size[0] and 0 <= x < image_size[1]:
@@ -85,7 +85,7 @@ def conv(x, weight, bias, window, groups=1):
     rows, columns = positions(image_size, window)
     result = np.empty((N, O, len(rows), len(columns)))
     for n, o, p, q in np.ndindex(result.shape):
-        first = o // (O // groups) * (C // groups)  # the first channel that this filter sees
+        first = o // (O // groups) * (C // groups)  # the first channel that this filter reads
         result[n, o, p, q] = math.fsum(
             float(weight[o, c, i, j]) * float(x[n, first + c, y, x_])
             for i, j, y, x_ in field(image_size, window, rows[p], columns[q])
@@ -95,7 +95,7 @@ def conv(x, weight, bias, window, groups=1):
 
 
 def max_pool(x, window):
-    """Return the largest pixel of each window and which element of the window met it, the first of equals."""
+    """Return the largest pixel of each window, and its element of the window, the first of equals."""
     N, C, *image_size = x.shape
     rows, columns = positions(image_size, window)
     best = np.full((N, C, len(rows), len(columns)), -np.inf)
@@ -108,7 +108,7 @@ def max_pool(x, window):
 
 
 def select(x, winner, window):
-    """Return the pixel of x that `winner` names in each window: max pooling's derivative."""
+    """Return the pixel of x that is the winner of each window: the derivative of max pooling."""
     _, _, *image_size = x.shape
     rows, columns = positions(image_size, window)
     chosen = np.empty(winner.shape)
@@ -120,7 +120,7 @@ def select(x, winner, window):
 
 
 def average_pool(x, window, count_include_pad=False):
-    """The mean is over the image, or image and padding, never over what hangs beyond both."""
+    """The mean is over the image, or image and padding, never over pixels beyond both."""
     N, C, *image_size = x.shape
     rows, columns = positions(image_size, window)
     padding = window["padding"]
@@ -169,7 +169,7 @@ def batch_norm(x, weight, bias, mean, variance, eps):
 
 
 def local_response_norm(x, size, alpha, beta, k):
-    """The paper's equation with alpha / size for its alpha; an even neighbourhood leans to lower channels."""
+    """The equation of the paper with alpha / size for its alpha; an even neighbourhood has one more lower channel."""
     y = np.empty(x.shape)
     C = x.shape[1]
     for n, c, *pixel in np.ndindex(x.shape):

@@ -343,16 +343,6 @@ def test_ledgers_of_overlapping_tasks_count_their_own():
 # ---------------------------------------------------------------- the rest of the package
 
 
-def test_an_op_watched_by_the_benchmark_is_watched_in_its_thread_alone():
-    from xpcnn.benchmark.operators import timed_operators
-
-    with timed_operators() as ledger:
-        in_a_thread(lambda: ops.relu(np.ones(2, np.float32)))
-        assert not ledger
-        ops.relu(np.ones(2, np.float32))
-    assert list(ledger) == ["relu"]
-
-
 def test_a_trace_within_a_trace_leaves_the_outer_one():
     seen, model = [], ReLU()
     x = to_device(np.ones((1, 2), np.float32))

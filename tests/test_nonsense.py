@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 
 from xpcnn import initializers, layers, losses, models, optimizers, random, schedules, training
-from xpcnn.data import Compose, Crop, Flip, Normalize, RandomAffine, Shift
-from xpcnn.data.batches import batches, check_labels
+from xpcnn.data import Compose, Crop, Flip, Normalize, RandomAffine, Shift, batches, check_labels
 from xpcnn.debug.gradients import gradient_check, numerical_gradient
 from xpcnn.errors import DatasetError, DtypeError, HyperparameterError, ShapeError, XpcnnError
 from xpcnn.geometry import Window
 from xpcnn.layers import Affine, Parameter, ReLU, Sequential
-from xpcnn.models.resnet import resnet
-from xpcnn.models.resnet_cifar import resnet_cifar
+from xpcnn.models.resnet import resnet, resnet_cifar
 from xpcnn.models.vgg import vgg
 from xpcnn.training import metrics
 
@@ -79,9 +77,6 @@ ARGUMENTS = [
         "in_channels": "count", "out_channels": "count", "kernel_size": "side", "stride": "side", "padding": "padding",
         "dilation": "side", "groups": "count", "bias": "flag", "flip_kernel": "flag", "initializer": "initializer",
         "rng": "seed", "data_format": "function", "rounding": "function"}),
-    (lambda **a: layers.PartialConv(**{"in_channels": 2, "connections": [(0, 1)], "kernel_size": 3, **a}), {
-        "in_channels": "count", "kernel_size": "side", "stride": "side", "padding": "padding",
-        "initializer": "initializer", "rng": "seed", "connections": "function"}),
     (lambda **a: layers.Pooling(**{"kernel_size": 3, **a}), {
         "kernel_size": "side", "padding": "padding", "count_include_pad": "flag", "mode": "function",
         "rounding": "function"}),
@@ -93,10 +88,8 @@ ARGUMENTS = [
     (lambda **a: layers.LocalResponseNorm(**{"size": 5, **a}), {
         "size": "count", "alpha": "rate", "beta": "rate", "k": "positive"}),
     (layers.Dropout, {"p": "below 1", "rng": "seed"}),
-    (layers.ChannelScale, {"channels": "count"}),
+    (layers.Scale, {"channels": "count"}),
     (layers.PadChannels, {"extra": "extra"}),
-    (lambda **a: layers.RadialBasis(**{"in_features": 2, "out_features": 3, **a}), {
-        "in_features": "count", "out_features": "count", "rng": "seed"}),
     (lambda axis: layers.Softmax(axis), {"axis": "axis"}),
     (lambda layer: Sequential(layer), {"layer": "layer"}),
     (lambda layer: layers.Parallel(layer), {"layer": "layer"}),
@@ -176,7 +169,6 @@ ARGUMENTS = [
     (lambda shape: Affine(2, 3, initializer=lambda *_: np.ones(shape, np.float32)), {"shape": "wrong shape"}),
     (lambda weight: Affine(2, 3, initializer=lambda *_: weight), {"weight": "weight"}),
     (lambda weight: layers.Conv(2, 3, 1, initializer=lambda *_: weight), {"weight": "weight"}),
-    (lambda weight: layers.PartialConv(2, [(0, 1)], 1, initializer=lambda *_: weight), {"weight": "weight"}),
 ]  # fmt: skip
 
 

@@ -12,10 +12,12 @@ from xpcnn.layers import no_grad
 if TYPE_CHECKING:
     from xpcnn.debug.check_layer import check_layer as check_layer
     from xpcnn.debug.gradients import gradient_check, numerical_gradient
+    from xpcnn.training.fit import fit as fit
 
 __all__ = [
     "XpcnnError",
     "check_layer",
+    "fit",
     "gradient_check",
     "no_grad",
     "numerical_gradient",
@@ -27,7 +29,12 @@ __all__ = [
     "use_backend",
 ]
 
-_LATER = dict.fromkeys(("check_layer", "gradient_check", "numerical_gradient"), "xpcnn.debug")
+_LATER = {
+    "check_layer": "xpcnn.debug",
+    "fit": "xpcnn.training",
+    "gradient_check": "xpcnn.debug",
+    "numerical_gradient": "xpcnn.debug",
+}
 """Names that load their module when they are first asked for."""
 
 _ROOMS = frozenset((

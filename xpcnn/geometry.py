@@ -6,6 +6,15 @@ from typing import Any, Literal, TypeAlias
 
 from xpcnn.errors import ShapeError
 
+__all__ = [
+    "Padding",
+    "Pair",
+    "PixelIndex",
+    "Rounding",
+    "Window",
+    "pair",
+]
+
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 Rounding: TypeAlias = Literal["floor", "ceil", "exact"]
@@ -184,3 +193,7 @@ class Window:
             )
             if value != usual
         )
+
+
+def __dir__() -> list[str]:
+    return __all__

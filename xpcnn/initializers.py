@@ -1,9 +1,11 @@
-"""How weights begin. They are drawn on the host, so a seed gives the same network on every backend.
+"""Initial weights. They are drawn on the host, so a seed gives the same network on every backend.
 
-A weight's shape is (out, in, *kernel), as Affine and Conv keep it: a unit of the output sums over
-``fan_in = in * prod(kernel)`` inputs, and an input is seen by ``fan_out = out * prod(kernel)`` outputs.
-Filters that began equal would see the same gradient and stay equal: hence chance.
+A weight's shape is (out, in, *kernel), as in Affine and Conv: an output is a sum over ``fan_in = in * prod(kernel)``
+inputs, and an input is used by ``fan_out = out * prod(kernel)`` outputs. Weights are random, since equal filters would
+have equal gradients and stay equal.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -14,6 +16,19 @@ import numpy as np
 from xpcnn.errors import ShapeError
 from xpcnn.errors.checks import lengths, number
 from xpcnn.random import Seed, default_rng
+
+__all__ = [
+    "Initializer",
+    "fans",
+    "he_normal",
+    "he_uniform",
+    "lecun_uniform",
+    "normal",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
 
 Initializer: TypeAlias = Callable[[tuple[int, ...], Seed], np.ndarray]
 
@@ -80,5 +95,9 @@ def lecun_uniform(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
 
 
 def zeros(shape: tuple[int, ...], rng: Seed = None) -> np.ndarray:
-    """Zeros, which take no time and, until written to, no memory: to count a network's parameters, or to load them."""
+    """Return zeros, which need no time and no memory until written to: for counting parameters, or loading them."""
     return np.zeros(lengths(shape, "initializer"), np.float32)
+
+
+def __dir__() -> list[str]:
+    return __all__

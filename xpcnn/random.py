@@ -1,9 +1,10 @@
-"""Chance, the same on every backend: one generator on the host, and bits that are a function of a counter.
+"""Random numbers, identical on every backend: one generator on the host, and bits that are a function of a counter.
 
-Weights, shuffles and augmentation are drawn on the host by `numpy.random.Generator` and then uploaded.
-Dropout needs its bits on the device: there element n of a stream is a hash of n, in integer arithmetic
-that NumPy and CuPy do alike, so two backends drop the same units.
+Weights, shuffles and augmentation are drawn on the host by `numpy.random.Generator` and then uploaded. Dropout needs
+its bits on the device: element n of a stream is a hash of n, in integer arithmetic that is identical in NumPy and CuPy.
 """
+
+from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
@@ -15,26 +16,34 @@ from xpcnn.backend import Array, xp
 from xpcnn.errors import HyperparameterError
 from xpcnn.errors.checks import whole
 
+__all__ = [
+    "Seed",
+    "counter_bits",
+    "default_rng",
+    "draw_key",
+    "seed",
+]
+
 Seed: TypeAlias = np.random.Generator | int | None
 
 _generator: ContextVar[np.random.Generator | None] = ContextVar("xpcnn.random", default=None)
 _streams = np.random.SeedSequence()
-"""From which a context that has no generator yet is given one."""
+"""The source of generators for new contexts."""
 _drawing = threading.Lock()
 
 
 def seed(number: int) -> None:
-    """Restart the generator that everything uses which is given no `rng` of its own.
+    """Restart the default generator, which is used wherever no `rng` is given.
 
-    The generator belongs to its context: every thread has its own, and so has an asyncio task that calls `seed`. A task
-    that does not shares the one of whoever started it. A thread that does not draws from a stream of its own: the n-th
-    that the process's latest seed gives, for the n-th such thread to draw. So threads neither share numbers nor disturb
-    each other; call `seed` in each to make its numbers independent of the order in which they draw.
+    The generator belongs to a context: every thread has its own, and so has an asyncio task that calls `seed`. Other
+    tasks share the generator of the task that started them. The n-th thread that draws without calling `seed` gets the
+    n-th stream of the process's latest seed. So threads never share numbers; call `seed` in each thread to make its
+    numbers independent of the order of the threads.
 
     Raises
     ------
     HyperparameterError
-        For what is no whole number of at least 0.
+        For anything but a whole number of at least 0.
     """
     global _streams
     fix = "pass seed(0), say"
@@ -45,12 +54,12 @@ def seed(number: int) -> None:
 
 
 def default_rng(rng: Seed = None) -> np.random.Generator:
-    """Return a Generator as it is, a new one for a seed, and the context's own for None.
+    """Return a Generator as it is, a new one for a seed, and the context's generator for None.
 
     Raises
     ------
     HyperparameterError
-        For what NumPy makes no generator of.
+        If NumPy cannot make a generator of it.
     """
     if rng is None:
         return _own()
@@ -65,7 +74,7 @@ def default_rng(rng: Seed = None) -> np.random.Generator:
 
 
 def _own() -> np.random.Generator:
-    """Return the context's generator: one of a stream of its own, where it has none yet."""
+    """Return the context's generator; a new context gets the next stream."""
     generator = _generator.get()
     if generator is None:
         with _drawing:
@@ -105,3 +114,7 @@ def counter_bits(counter: Array, key: int) -> Array:
         x = x * x + addend
         x = (x >> half) | (x << half)
     return ((x * x + z) >> half).astype(xp.uint32)
+
+
+def __dir__() -> list[str]:
+    return __all__

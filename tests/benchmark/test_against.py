@@ -1,9 +1,9 @@
-"""Ours and PyTorch, from what workers say; and once in truth, where PyTorch is installed."""
+"""Ours and PyTorch, from what workers answer; and once with true processes, where PyTorch is installed."""
 
 import pytest
 
 from xpcnn.benchmark.against import CHANNELS_LAST, CONTIGUOUS, OURS, against_pytorch
-from xpcnn.benchmark.overview import Effort
+from xpcnn.benchmark.contest import Effort
 from xpcnn.benchmark.workload import Workload
 from xpcnn.errors import BenchmarkError
 
@@ -48,23 +48,23 @@ def test_other_losses_end_it_before_anything_is_timed(stage):
     assert not any(arguments["count"] for _, arguments in stage.asked("steps"))
 
 
-def test_who_is_slower_on_one_side_only_is_told_so(stage):
+def test_a_slower_xpcnn_is_reported(stage):
     stage.seconds = lambda name, workload: [0, {OURS: 0.08}.get(name, 0.04), 0, 0]
     text = against_pytorch(Workload(), {}, EFFORT).text
-    assert "PyTorch is the faster: xpcnn takes 2.00 times as long." in text
+    assert "PyTorch is faster: xpcnn takes 2.00 times as long." in text
 
 
 def test_there_is_no_verdict_on_a_noisy_machine(stage):
     turns = iter(range(1000))
     stage.seconds = lambda name, workload: [0, 0.01 * (1 + next(turns) % 4), 0, 0]
     text = against_pytorch(Workload(), {}, EFFORT).text
-    assert "Who is the faster cannot be said:\nNOT TO BE TRUSTED" in text
-    assert "is the faster: " not in text
+    assert "Which is faster cannot be said:\nNOT TO BE TRUSTED" in text
+    assert "is faster: " not in text
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("torch")
-def test_in_truth():
+def test_with_true_processes():
     report = against_pytorch(
         Workload("deep", 4, "momentum"), {"XPCNN_BACKEND": "numpy"}, Effort(5, 1, 0, bound=100)
     )

@@ -7,9 +7,15 @@ import pytest
 
 from xpcnn.backend import use_backend
 from xpcnn.benchmark import memory
-from xpcnn.benchmark.memory import peak_of
+from xpcnn.benchmark.memory import watch_memory
 
 MB = 10**6
+
+
+def peak_of(step):
+    risen = watch_memory()
+    step()
+    return risen()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -56,8 +62,6 @@ def test_on_a_device_it_is_the_growth_of_the_pool():
             return self.held
 
     pool = Pool()
-
-    def step():
-        pool.held += 70
-
-    assert memory._of_pool(step, pool).bytes == 70
+    risen = memory._of_pool(pool)
+    pool.held += 70
+    assert risen().bytes == 70

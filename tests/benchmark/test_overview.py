@@ -2,7 +2,8 @@
 
 import pytest
 
-from xpcnn.benchmark.overview import MOST_STEPS, TURN, Effort, machine_table, memory_line, overview, title
+from xpcnn.benchmark.contest import MOST_STEPS, TURN, Effort
+from xpcnn.benchmark.overview import machine_table, memory_line, overview, title
 from xpcnn.benchmark.workload import Workload
 
 

@@ -1,4 +1,4 @@
-"""The opponent computes what we compute, with every optimizer."""
+"""PyTorch computes what we compute, with every optimizer."""
 
 import numpy as np
 import pytest
@@ -28,14 +28,14 @@ def test_losses_are_ours(name, channels_last):
     assert all(len(one) == 4 for one in seconds)
 
 
-def test_channels_last_is_how_images_and_weights_lie():
+def test_channels_last_is_the_order_of_images_and_weights():
     work = Workload(**WORK | {"image": (3, 28, 28)})
     training = TorchTraining(work, True)
-    training.data()
+    training.step()
     assert training.images.is_contiguous(memory_format=torch.channels_last)
     assert training.network[0].weight.is_contiguous(memory_format=torch.channels_last)
     training = TorchTraining(work, False)
-    training.data()
+    training.step()
     assert training.images.is_contiguous()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xpcnn.benchmark.overview import Effort
+from xpcnn.benchmark.contest import Effort
 from xpcnn.benchmark.sweep import BATCHES, COLUMNS, as_csv, cores, points, sweep, sweep_table, thread_counts
 from xpcnn.benchmark.workload import Workload
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpcnn import benchmark
-from xpcnn.benchmark.timing import Timing, rate, spread
+from xpcnn.benchmark.timing import Ratio, Timing, ratio, spread, timing_table
 
 
 def test_percentiles_lie_around_the_median():
@@ -20,7 +20,15 @@ def test_spread_is_that_of_the_middle_eight_in_ten():
     assert spread(np.full(7, 3.0)) == 0
 
 
-def test_a_rate_is_told_where_operations_are_counted():
-    assert rate(Timing(2.0, 1.0, 3.0, 0.5, 10**9), peak=1000) == ("500.0", "50%")
-    assert rate(Timing(2.0, 1.0, 3.0, 0.5, 0), peak=1000) == (".", ".")
-    assert rate(Timing(2.0, 1.0, 3.0, 0.5, 10**9)) == ("500.0",)
+def test_a_rate_is_shown_where_operations_are_counted():
+    table = {"forward": Timing(2.0, 1.0, 3.0, 0.5, 10**9), "update": Timing(2.0, 1.0, 3.0, 0.5, 0)}
+    *_, forward, update = timing_table(table, peak=1000).splitlines()
+    assert forward.split()[-2:] == ["500.0", "50%"]
+    assert update.split()[-2:] == [".", "."]
+
+
+def test_a_ratio_is_that_of_its_round_so_a_slower_machine_cancels():
+    ours, speed = np.array([1.0, 1.0, 1.1, 1.0, 0.9]), np.array([1, 3, 1, 0.5, 1])
+    found = ratio(ours * speed, 2 * speed)
+    assert found == pytest.approx(Ratio(0.5, 0.45, 0.55))
+    assert str(found) == "0.50 (0.45 to 0.55)"

@@ -307,7 +307,7 @@ def test_a_loss_that_is_not_finite_leaves_the_former_checkpoint(dataset, file):
     former = file.read_bytes()
     training.position.losses[1] = np.nan
     with pytest.raises(
-        DivergenceError, match="loss of epoch 1 is no longer finite; the former checkpoint is kept"
+        DivergenceError, match="loss of epoch 1 is no longer finite; the previous checkpoint stays"
     ):
         training.save(file)
     assert file.read_bytes() == former
@@ -416,7 +416,7 @@ def test_nothing_a_folder_and_an_empty_file(tmp_path):
     assert_refused(tmp_path / "absent", "no such file", "--checkpoint-every")
     assert_refused(tmp_path, "this is a folder")
     (tmp_path / "empty").write_bytes(b"")
-    assert_refused(tmp_path / "empty", "the file is empty", "start the run anew")
+    assert_refused(tmp_path / "empty", "the file is empty", "start the run again")
     with pytest.raises(CheckpointError, match="the file is empty"):
         read_config(tmp_path / "empty")
 
@@ -436,7 +436,7 @@ def test_a_file_that_goes_on_beyond_its_end(good):
 @pytest.mark.parametrize("content", [b"garbage " * 100, b"\xff" * 64, bytes(1000), b"\x80\x04pickle" * 9])
 def test_what_is_no_safetensors_file(file, content):
     file.write_bytes(content)
-    assert_refused(file, "damaged", "start the run anew")
+    assert_refused(file, "damaged", "start the run again")
 
 
 @settings(max_examples=150)

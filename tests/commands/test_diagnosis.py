@@ -272,15 +272,3 @@ def test_each_wheel_of_cupy_has_its_version(monkeypatch):
     )
     rows = dict(diagnosis.version_rows({"cupy": ["cupy-cuda13x", "cupy-cuda12x", "cupy-cuda12x"]}))
     assert rows["cupy"] == "13.6.0 (cupy-cuda12x), 14.2.0 (cupy-cuda13x)"
-
-
-def test_a_table_wraps_its_last_column_below_itself():
-    text = diagnosis.table(("a", "b", "c"), [("one", "two", "word " * 30), ("three", "four", "")], width=50)
-    lines = text.splitlines()
-    assert lines[0].split() == ["a", "b", "c"]
-    assert lines[1] == "-" * 50
-    column = lines[2].index("word")
-    assert all(line[:column].strip() == "" for line in lines[3:-1])
-    assert sum(line.count("word") for line in lines) == 30
-    assert max(map(len, lines)) <= 50
-    assert lines[-1].split() == ["three", "four"]

@@ -3,19 +3,9 @@
 import numpy as np
 import pytest
 
-from xpcnn.commands.tables import aligned, class_table, confusion_table
+from xpcnn.commands.tables import class_table, confusion_table
 from xpcnn.data import class_names
 from xpcnn.data.datasets import LOADERS
-
-
-def test_columns_line_up():
-    lines = aligned([("name", "count"), ("a", "1"), ("longer", "1,234,567")]).splitlines()
-    assert lines == [
-        "name        count",
-        "-----------------",
-        "a               1",
-        "longer  1,234,567",
-    ]
 
 
 @pytest.mark.parametrize("dataset", LOADERS)

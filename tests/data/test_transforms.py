@@ -227,15 +227,14 @@ def test_a_repr_builds_the_same_again(transform):
 
 
 def test_senseless_arguments_are_refused():
-    for build in (
-        lambda: Shift(-1),
-        lambda: Crop(-1),
-        lambda: RandomAffine(-1),
-        lambda: RandomAffine(1, -0.1),
+    for build, message in (
+        (lambda: Shift(-1), "at least 0"),
+        (lambda: Crop(-1), "at least 0"),
+        (lambda: RandomAffine(-1), "expected 0 <= degrees"),
+        (lambda: RandomAffine(1, shift=-1), "expected 0 <= shift"),
+        (lambda: RandomAffine(1, -0.1), "expected 0 <= scale < 1, got -0.1"),
+        (lambda: RandomAffine(1, 1.0), "expected 0 <= scale < 1, got 1.0"),
+        (lambda: Flip(2), "expected 0 <= p <= 1, got 2"),
     ):
-        with pytest.raises(DatasetError, match="at least 0"):
+        with pytest.raises(DatasetError, match=message):
             build()
-    with pytest.raises(DatasetError, match="probability from 0 to 1, got 2"):
-        Flip(2)
-    with pytest.raises(DatasetError, match="scale below 1"):
-        RandomAffine(1, 1.0)

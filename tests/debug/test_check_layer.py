@@ -1,10 +1,10 @@
-"""The check passes what is right, and names what is wrong: each wrong layer fails one check, by its message."""
+"""check_layer passes right layers; each wrong one fails the check that names its fault."""
 
 import numpy as np
 import pytest
 from users_layers import USERS
 
-from xpcnn import check_layer, optimizers
+from xpcnn import check_layer, gradient_check, optimizers
 from xpcnn.backend import to_device, to_host, xp
 from xpcnn.checkpoint import load_weights, save_weights
 from xpcnn.errors import BackwardError, ContractError, ShapeError
@@ -19,7 +19,7 @@ def test_layers_of_users_keep_the_contract(make, shape):
 
 
 @users
-def test_layers_of_users_show_themselves(make, shape, backend):
+def test_layers_of_users_have_a_repr_and_a_summary(make, shape, backend):
     layer = make()
     for text in (repr(layer), str(layer), str(layer.summary(shape))):
         assert type(layer).__name__ in text or "total" in text
@@ -51,7 +51,7 @@ def test_layers_of_users_learn_and_are_saved(make, shape, backend, tmp_path):
 
 
 class Scale(Layer):
-    """y = w x; the others below break it in one place each."""
+    """y = w x; each class below has one fault."""
 
     def __init__(self, features=3):
         self.features = features
@@ -153,23 +153,143 @@ class Fortran(Scale):
         return x * self.weight.data * factor
 
 
+class NoReturn(Scale):
+    def forward(self, x):
+        super().forward(x)
+
+
+class NoDx(Scale):
+    def backward(self, dy, need_dx=True):
+        super().backward(dy)
+
+
+class Infinite(Scale):
+    def backward(self, dy, need_dx=True):
+        return super().backward(dy) * np.inf
+
+
+class Dense(Layer):
+    """y = x W + b, with weights of the usual seed 0; each class below has one fault."""
+
+    def __init__(self, inputs=4, outputs=3):
+        weight = np.random.default_rng(0).standard_normal((inputs, outputs)).astype(np.float32)
+        self.weight, self.bias = Parameter(weight), Parameter(np.full(outputs, 0.5, np.float32))
+
+    def forward(self, x):
+        self.save_for_backward(x)
+        return x @ self.weight.data + self.bias.data
+
+    def backward(self, dy, need_dx=True):
+        (x,) = self.pop_saved()
+        self.weight.add_gradient(x.T @ dy)
+        self.bias.add_gradient(dy.sum(axis=0))
+        return dy @ self.weight.data.T
+
+
+class NoBiasGradient(Dense):
+    def backward(self, dy, need_dx=True):
+        (x,) = self.pop_saved()
+        self.weight.add_gradient(x.T @ dy)
+        return dy @ self.weight.data.T
+
+
+class Transposed(Dense):
+    def backward(self, dy, need_dx=True):
+        return super().backward(dy).T
+
+
+class NotTransposed(Dense):
+    def backward(self, dy, need_dx=True):
+        super().backward(dy)
+        return dy @ self.weight.data
+
+
+class MeanGradient(Dense):
+    def backward(self, dy, need_dx=True):
+        (x,) = self.pop_saved()
+        self.weight.add_gradient(x.T @ dy / len(x))
+        self.bias.add_gradient(dy.sum(axis=0))
+        return dy @ self.weight.data.T
+
+
+class WritesOutput(Dense):
+    def forward(self, x):
+        y = super().forward(x.copy())
+        x[:, : y.shape[1]] = y
+        return y
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "message"),
+    [
+        (
+            NoBiasGradient,
+            (4,),
+            r"the gradient of bias .* is zero, but y depends on bias; call self.bias.add_gradient",
+        ),
+        (
+            Transposed,
+            (4,),
+            r"backward\(\) returns a dx of \(4, 3\) for x of \(3, 4\); return dL/dx, in the shape of x",
+        ),
+        (lambda: Transposed(3, 3), (3,), r"the dx that .* is wrong: .* look for a missing transpose"),
+        (lambda: NotTransposed(3, 3), (3,), r"the dx that .* is wrong: .* look for a missing transpose"),
+        (
+            MeanGradient,
+            (4,),
+            r"the gradient of weight .* is 0.333 times what .*; add up the samples .* take no mean",
+        ),
+        (WritesOutput, (4,), r"forward\(\) changes x; write y into a new array"),
+        (NoReturn, (3,), r"forward\(\) returns None; return y"),
+        (NoDx, (3,), r"returns a dx of None for x of \(3, 3\); return dL/dx"),
+        (Infinite, (3,), r"the dx that .* is not finite"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_frequent_faults_are_explained(make, shape, message):
+    check_layer(Dense(), (4,))
+    with np.errstate(all="ignore"), pytest.raises(ContractError, match=message):
+        check_layer(make(), shape)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_of_any_seed_do_not_hide_a_transposed_gradient(seed):
+    """c of the check must not be the weights: c W^T would be symmetric."""
+    layer = Transposed(3, 3)
+    layer.weight.data[...] = np.random.default_rng(seed).standard_normal((3, 3))
+    errors = gradient_check(layer, np.random.default_rng(seed).standard_normal((3, 3)), rng=seed)
+    assert errors["x"] > 0.01 > 1e-6 > errors["weight"]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (WrongGradient, r"the gradient of x by backward\(\) is off by a factor"),
-        (WrongShape, r"y is \(3,\) for one sample, output_shape\(\) says \(7,\); let them agree"),
-        (Doubles, "y is float64 where x and parameters are float32; create arrays with x.dtype"),
+        (
+            WrongGradient,
+            r"the dx that backward\(\) returns is 1.5 times what differences of forward\(\) give; find this factor",
+        ),
+        (
+            WrongShape,
+            r"forward\(\) returns \(3,\) for each sample, but output_shape\(\) says \(7,\); correct one of them",
+        ),
+        (Doubles, "y is float64, but x and the parameters are float32; create arrays with x.dtype"),
         (
             OwnAttribute,
-            r"in two places of one pass dx is wrong|in two places .* not the sum .* save_for_backward\(\)",
+            r"used in two places of a network .* not the sum .* save_for_backward\(\)",
         ),
-        (WritesGradient, r"two gradients of weight do not add up; use add_gradient\(\)"),
-        (AddsGradient, r"the first gradient of weight after an update does not replace|off by a factor"),
-        (WritesInput, r"forward\(\) writes into x; work on a copy"),
-        (WritesDy, r"backward\(\) writes into dy; work on a copy"),
-        (SkipsWithoutDx, "need_dx=False changes the gradients of the parameters"),
-        (SharedCopies, "."),
-        (Rebinds, "count is another array after a pass; write into it"),
+        (WritesGradient, r"two gradients of weight do not add up; give every gradient to add_gradient\(\)"),
+        (AddsGradient, r"the first gradient of weight after an update does not replace"),
+        (WritesInput, r"forward\(\) changes x; write y into a new array"),
+        (WritesDy, r"backward\(\) changes dy; write dx into a new array"),
+        (
+            SkipsWithoutDx,
+            "need_dx=False changes the gradients of the parameters, that of weight first; leave out dx alone",
+        ),
+        (
+            SharedCopies,
+            "shares weight with the original; leave out __deepcopy__",
+        ),
+        (Rebinds, r"count is another array after a pass; write into it: self.count.data\[...\] = new"),
         (Fortran, "the order of x in memory changes the result"),
     ],
 )
@@ -201,7 +321,7 @@ def test_four_small_batches_and_one_step_are_one_large_batch(backend):
 
 
 def test_a_gradient_is_used_once(backend):
-    """A layer that took no part in the last pass keeps still."""
+    """A layer outside of the last pass is not updated."""
     used, unused = Affine(3, 2, rng=0), Affine(3, 2, rng=1)
     optimizer = optimizers.SGD([*used.parameters(), *unused.parameters()], 0.1)
     x = to_device(np.ones((2, 3), np.float32))
@@ -228,7 +348,7 @@ def test_calls_in_one_pass_and_the_memory_of_unfinished_ones():
     assert not layer._frames.stack
 
 
-def test_a_part_that_was_called_alone_does_not_pass_for_the_model_s():
+def test_a_forward_outside_of_the_pass_is_refused_in_backward():
     model = Sequential(Affine(3, 3, rng=0), Affine(3, 2, rng=1))
     x = np.ones((2, 3), np.float32)
     y = model(x)
@@ -278,7 +398,7 @@ def test_a_gradient_of_another_shape(dy):
 
 
 def test_a_class_whose_forward_is_replaced_goes_on_working(monkeypatch):
-    """As somebody does who looks inside, or a test that plants a fault."""
+    """As a debugger does, or a test that plants a fault."""
     sound, met = Affine.forward, []
     monkeypatch.setattr(Affine, "forward", lambda self, x: met.append(x) or sound(self, x))
     check_layer(Sequential(Affine(4, 3, rng=0), Affine(3, 2, rng=1)), (4,))

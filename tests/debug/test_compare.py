@@ -41,25 +41,25 @@ def wrong(monkeypatch):
 @pytest.mark.parametrize("model", ["simple", "lenet5"])
 def test_the_references_agree_bit_for_bit(model):
     comparison = compare(REFERENCES, model, **QUICK)
-    assert comparison.parted is None
+    assert comparison.diverged is None
     assert comparison.largest.relative == 0
     assert report(comparison) == "numpy:reference and simulated:reference agree bit for bit in 2 steps."
 
 
 @needs_the_device
-def test_dropout_falls_alike():
+def test_dropout_masks_are_identical():
     assert compare(REFERENCES, "deep", steps=1, batch_size=2).largest.relative == 0
 
 
-def test_tuned_kernels_agree_within_rounding_and_the_largest_difference_is_told():
+def test_tuned_kernels_agree_within_rounding_and_the_largest_difference_is_reported():
     comparison = compare(("numpy", "numpy:reference"), "simple", **QUICK)
-    assert comparison.parted is None
+    assert comparison.diverged is None
     assert 0 < comparison.largest.relative < 1e-5
     assert "agree within 1e-05 in 2 steps.\nLargest: step " in report(comparison)
     assert f"relative difference {comparison.largest.relative:.1e}." in report(comparison)
 
 
-def test_another_seed_is_another_training():
+def test_a_backend_agrees_with_itself_for_another_seed():
     numpy = ("numpy", "numpy")
     assert compare(numpy, seed=1, **QUICK).largest.relative == 0
 
@@ -97,9 +97,9 @@ def test_a_wrong_kernel_is_found_at_its_layer(wrong, op, layer, what):
                      for part in result) if isinstance(result, tuple) else result * 1.001  # fmt: skip
 
     wrong(op, faulty)
-    parted = compare(("numpy", "numpy:reference"), **QUICK).parted
-    assert (parted.step, parted.layer, parted.what) == (1, layer, what)
-    assert parted.relative == pytest.approx(1e-3, rel=0.05)
+    found = compare(("numpy", "numpy:reference"), **QUICK).diverged
+    assert (found.step, found.layer, found.what) == (1, layer, what)
+    assert found.relative == pytest.approx(1e-3, rel=0.05)
 
 
 def test_a_kernel_that_goes_wrong_later_is_found_at_its_step(wrong):
@@ -114,17 +114,17 @@ def test_a_kernel_that_goes_wrong_later_is_found_at_its_step(wrong):
         )  # two ReLUs a step: from the second step on
 
     wrong("relu", faulty)
-    parted = compare(("numpy", "numpy:reference"), **QUICK).parted
-    assert (parted.step, parted.layer, parted.what) == (2, "1+2 ReLU() + Pooling(2)", "output")
+    found = compare(("numpy", "numpy:reference"), **QUICK).diverged
+    assert (found.step, found.layer, found.what) == (2, "1+2 ReLU() + Pooling(2)", "output")
 
 
-def test_the_report_of_a_parting_has_the_numbers():
-    parted = Difference(3, "2 Pooling(2)", "output", 0.25, (0, 1), 4.0, 3.0)
+def test_the_report_has_the_numbers():
+    found = Difference(3, "2 Pooling(2)", "output", 0.25, (0, 1), 4.0, 3.0)
     before = Difference(2, "0 Conv(1, 3, 3)", "output", 3e-7, (0,), 1.0, 1.0)
-    assert report(Comparison(("numpy", "simulated"), 1e-5, 3, parted, before)) == (
-        "numpy and simulated part at step 3, in layer 2 Pooling(2): output.\n"
+    assert report(Comparison(("numpy", "simulated"), 1e-5, 3, found, before)) == (
+        "numpy and simulated diverge at step 3, in layer 2 Pooling(2): output.\n"
         "element (0, 1): 4 on numpy, 3 on simulated; the relative difference 2.5e-01 is above the tolerance of 1e-05.\n"
-        "All that was computed before is within 3.0e-07."
+        "All results before it are within 3.0e-07."
     )
 
 
@@ -154,7 +154,7 @@ def test_differences_are_relative_to_the_largest_element(first, second, relative
     assert difference(1, quantity(second), quantity(first)).relative == relative
 
 
-def test_other_shapes_are_infinitely_apart():
+def test_other_shapes_are_infinitely_different():
     found = difference(1, quantity([1.0]), quantity([[1.0]]))
     assert found.relative == np.inf
     assert found.what == "output: shapes (1,) and (1, 1)"
@@ -203,10 +203,10 @@ def test_the_command_reports_agreement(capsys):
     )
 
 
-def test_the_command_reports_a_parting(capsys, wrong):
+def test_the_command_reports_a_difference(capsys, wrong):
     wrong("relu", lambda x: x)
     assert __main__.main(["compare", "numpy", "numpy:reference", "--steps", "1", "--batch-size", "4"]) == 1
-    assert "part at step 1, in layer 1+2 ReLU() + Pooling(2): output." in capsys.readouterr().out
+    assert "diverge at step 1, in layer 1+2 ReLU() + Pooling(2): output." in capsys.readouterr().out
 
 
 def test_the_command_says_in_a_sentence_what_cannot_run(capsys):

@@ -1,4 +1,4 @@
-"""The public gradient check finds a wrong backward, whichever part of it is wrong, and only a wrong one."""
+"""The public gradient check finds a wrong backward, for dx and for each parameter, and passes a right one."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ X = normal(0, (3, 4))
 
 
 class Wrong(Affine):
-    """An affine layer whose backward is spoilt: `spoil` maps (dx, dweight, dbias) to something else."""
+    """An affine layer with a wrong backward: `spoil` maps (dx, dweight, dbias) to something else."""
 
     def __init__(self, spoil):
         super().__init__(4, 2, rng=0)
@@ -51,14 +51,14 @@ def test_one_wrong_element_is_found_when_all_are_compared(backend):
     assert gradient_check(Wrong(spoil), upload(X))["x"] > 1e-3
 
 
-def test_a_gradient_that_is_zero_is_not_called_wrong(backend):
-    """The bias before a batch normalisation has none; what the differences see there is rounding."""
+def test_a_gradient_of_zero_is_right(backend):
+    """The bias before a batch normalisation has no gradient; its differences are rounding."""
     block = Sequential(Conv(2, 3, 3, rng=0), BatchNorm(3))
     errors = gradient_check(block, upload(normal(1, (2, 2, 5, 5))))
     assert max(errors.values()) < 1e-6
 
 
-def test_the_layer_is_left_as_it_was(backend):
+def test_the_layer_is_not_changed(backend):
     model = Sequential(Affine(4, 3, rng=0), BatchNorm(3), Dropout(0.5, rng=0), Sigmoid())
     before = {
         name: to_host(value.data).copy()
@@ -99,5 +99,5 @@ def test_numerical_gradient():
     assert x.tolist() == [[1, 2], [3, -1]]
 
 
-def test_the_input_may_live_on_the_device(backend):
+def test_the_input_may_be_on_the_device(backend):
     assert gradient_check(Affine(4, 2, rng=0), to_device(X))["x"] < 1e-6

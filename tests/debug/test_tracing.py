@@ -11,7 +11,7 @@ def model():
     return Sequential(Affine(3, 3, rng=0), Residual(ReLU()))
 
 
-def test_every_layer_is_met_in_the_order_of_computation(model):
+def test_hooks_are_called_in_the_order_of_computation(model):
     met = []
     with traced(
         model,
@@ -26,7 +26,7 @@ def test_every_layer_is_met_in_the_order_of_computation(model):
     assert names == ["", "1", "1.shortcut", "1.body", "0"]
 
 
-def test_values_are_what_goes_in_and_comes_out(model):
+def test_hooks_get_inputs_and_outputs(model):
     seen = {}
     x = to_device(np.ones((2, 3), np.float32))
     with traced(model, leave=lambda name, layer, direction, value: seen.update({(name, direction): value})):
@@ -46,7 +46,7 @@ def test_a_layer_in_two_places_is_hooked_once():
     assert met == ["0", "0"]
 
 
-def test_afterwards_and_after_an_error_nothing_is_watched(model):
+def test_hooks_end_with_the_block_and_with_an_error(model):
     met = []
     with pytest.raises(KeyError), traced(model, enter=lambda *seen: met.append(seen)):
         raise KeyError

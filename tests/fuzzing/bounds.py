@@ -103,9 +103,7 @@ SUMS = ("affine", "affine_backward", "conv", "conv_backward", "col2im")
 
 BOUNDS: dict[str, Callable[..., Any]] = {
     **{name: of_magnitudes(name) for name in (*SUMS, "average_pool", "average_pool_backward")},
-    **dict.fromkeys(
-        ("flatten", "im2col", "keep_mask", "max_pool", "relu", "relu_backward", "relu_max_pool"), exactly
-    ),
+    **dict.fromkeys(("flatten", "im2col", "keep_mask", "max_pool", "relu", "relu_backward"), exactly),
     "max_pool_backward": of_magnitudes("max_pool_backward"),
     "batch_statistics": statistics,
     "batch_norm": normalized,

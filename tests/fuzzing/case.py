@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 ORDERS = ("C", "Fortran", "rows", "strided", "reversed", "broadcast")
-"""How an array lies in memory: "rows" is (H,C,W,N), as the kernels lay theirs, "broadcast" repeats its last axis."""
+"""The memory order of an array: "rows" is (H,C,W,N), the kernels' own, "broadcast" repeats its last axis."""
 
 DEFAULT_WORKSPACE = 4 << 20
 
@@ -17,7 +17,7 @@ class Reals:
     """An array of floating-point numbers, in the dtype of the case.
 
     `of` says which: "normal" N(0, 1); "integers" from -4 to 4 without 0, whose sums are exact; "shifted" N(3, 1);
-    "positive" from 0.25 to 4; "distinct" no two alike; "rows" positive, each row with the sum 1; "one-hot" rows.
+    "positive" from 0.25 to 4; "distinct" no two equal; "rows" positive, each row with the sum 1; "one-hot" rows.
     """
 
     shape: tuple[int, ...]
@@ -96,7 +96,7 @@ NUMBERS = {
 
 
 def lay(array: np.ndarray, order: str) -> np.ndarray:
-    """Return the array as it lies in one of `ORDERS`; only "broadcast" gives other numbers."""
+    """Return the array in one of `ORDERS`; only "broadcast" changes its numbers."""
     if order == "rows" and array.ndim == 4:
         return np.ascontiguousarray(array.transpose(2, 1, 3, 0)).transpose(3, 1, 0, 2)
     if order in ("Fortran", "rows"):

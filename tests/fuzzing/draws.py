@@ -40,7 +40,7 @@ workspaces = st.just(DEFAULT_WORKSPACE) | st.integers(0, 22).map(lambda n: 1 << 
 
 
 def fitted(most: int, sizes: list[int]) -> list[int]:
-    """Halve the longest of some lengths until their product is at most `most`."""
+    """Halve the longest of the lengths until their product is at most `most`."""
     sizes = list(sizes)
     while prod(sizes) > most and max(sizes) > 1:
         longest = sizes.index(max(sizes))
@@ -126,15 +126,15 @@ def conv(draw: Draw, *, backward: bool = False) -> Case:
         bias = draw(st.sampled_from((None, Reals((groups * O,), of))))
         arguments = (x, weight, bias, window, groups)
     case = Case("conv_backward" if backward else "conv", arguments, **draw(conditions()))
-    some = pieces(case, N, C, O, groups, window, size)
-    return replace(case, workspace=draw(st.one_of(some, some, some, st.just(case.workspace))))
+    few = pieces(case, N, C, O, groups, window, size)
+    return replace(case, workspace=draw(st.one_of(few, few, few, st.just(case.workspace))))
 
 
 @st.composite
 def pieces(
     draw: Draw, case: Case, N: int, C: int, O: int, groups: int, window: Window, size: tuple[int, int]
 ) -> int:
-    """Return the bytes of a workspace that holds some of what some kernel takes at a time."""
+    """Return the bytes of a workspace that holds a few of the pieces that a kernel takes at a time."""
     (KH, KW), (OH, OW) = window.size, window.output_size(*size)
     ring = (
         window.extent[0]
@@ -143,18 +143,18 @@ def pieces(
         * C
         * N
     )
-    reach = (KW - 1) * window.dilation[1] // window.stride[1]
+    halo = (KW - 1) * window.dilation[1] // window.stride[1]
     column, count = draw(
         st.sampled_from(
             (
                 (
                     ring,
-                    lambda n: n + reach,
-                ),  # columns of the rows that a window spans, with those that its last one meets
-                (ring, lambda n: -(-OW // (n + 1)) + reach),  # so many of them that there are n + 1 pieces
-                (ring, lambda n: max(OW - n, 1) + reach),
+                    lambda n: n + halo,
+                ),  # columns of the rows that a window spans, with the halo of the last one
+                (ring, lambda n: -(-OW // (n + 1)) + halo),  # so many of them that there are n + 1 pieces
+                (ring, lambda n: max(OW - n, 1) + halo),
                 (KH * groups * C * KW * N, lambda n: n),  # columns of unrolled rows
-                (KW * groups * O * N, lambda n: n),  # columns of the products of all taps across
+                (KW * groups * O * N, lambda n: n),  # columns of the products of all taps along the width
                 (KH * groups * C * KW * N * OW, lambda n: n),  # unrolled rows
                 (groups * C * KH * KW * OH * OW, lambda n: n),  # unrolled images
             )
@@ -188,10 +188,10 @@ def pools(draw: Draw) -> tuple[tuple[int, ...], tuple[int, ...], Window]:
 
 
 @st.composite
-def max_pool(draw: Draw, op: str = "max_pool") -> Case:
+def max_pool(draw: Draw) -> Case:
     x, _, window = draw(pools())
     of = draw(st.sampled_from(("normal", "integers")))  # of integers many are equal: the first must win
-    return Case(op, (Reals(x, of, draw(orders)), window), **draw(conditions()))
+    return Case("max_pool", (Reals(x, of, draw(orders)), window), **draw(conditions()))
 
 
 @st.composite
@@ -325,9 +325,8 @@ DRAWS: dict[str, st.SearchStrategy[Case]] = {
     "momentum_update": update("momentum_update"),
     "relu": relu(),
     "relu_backward": relu(backward=True),
-    "relu_max_pool": max_pool("relu_max_pool"),
     "sgd_update": update("sgd_update"),
     "softmax_cross_entropy": softmax_cross_entropy(),
     "softmax_cross_entropy_backward": softmax_cross_entropy(backward=True),
 }
-"""The cases of every op that some kernel replaces."""
+"""The cases of every op that a kernel replaces."""

@@ -12,7 +12,6 @@ from xpcnn.layers import (
     GELU,
     Affine,
     Auxiliary,
-    ChannelScale,
     Clip,
     Conv,
     ConvTranspose,
@@ -27,13 +26,12 @@ from xpcnn.layers import (
     LeakyReLU,
     LocalResponseNorm,
     Parallel,
-    PartialConv,
     Pooling,
     Product,
-    RadialBasis,
     ReLU,
     Reshape,
     Residual,
+    Scale,
     Sequential,
     Sigmoid,
     SiLU,
@@ -42,6 +40,7 @@ from xpcnn.layers import (
     Upsample,
 )
 from xpcnn.losses import SoftmaxCrossEntropy
+from xpcnn.models.lenet5_1998 import _PartialConv, _RadialBasis
 
 onnx = pytest.importorskip("onnx")
 pytestmark = pytest.mark.usefixtures("onnxruntime")
@@ -103,7 +102,7 @@ TRICKY = [
         Sigmoid(),
         Pooling(3, 2, rounding="ceil"),
     ),
-    Sequential(Pooling(2, 2, 1, "average", count_include_pad=True), Identity(), ChannelScale(3)),
+    Sequential(Pooling(2, 2, 1, "average", count_include_pad=True), Identity(), Scale(3)),
     Parallel(Residual(Conv(3, 3, 1)), Residual(Conv(3, 2, 1), Conv(3, 2, 3, padding=1)), Identity()),
     Residual(Sequential(Residual(Conv(3, 3, 1)), ReLU(), Parallel(Conv(3, 1, 1), Conv(3, 2, 1)))),
     Auxiliary([Conv(3, 2, 1), ReLU()], [Sequential(Flatten(), Affine(2 * 49, 2))]),
@@ -111,7 +110,7 @@ TRICKY = [
     Sequential(LeakyReLU(0.2), Clip(-0.5, 0.75), Reshape((7, -1, 3)), Conv(7, 2, 3)),
     Product(Sequential(GlobalAveragePooling(), Affine(3, 3), Sigmoid())),
     Product(Sequential(Conv(3, 2, 7), Sigmoid()), Conv(3, 2, 1)),
-    Sequential(Product(Sigmoid()), Flatten(), ChannelScale(147), Affine(147, 2, bias=False), ChannelScale(2)),
+    Sequential(Product(Sigmoid()), Flatten(), Scale(147), Affine(147, 2, bias=False), Scale(2)),
     Sequential(
         GlobalAveragePooling(), Reshape((3, 1, 1)), Conv(3, 4, 1), ReLU(), Flatten(), Product(Sigmoid())
     ),
@@ -267,12 +266,12 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_a_table_and_distances_survive(tmp_path):
-    model = Sequential(PartialConv(3, [(0, 1), (2,)], 3), Flatten(), RadialBasis(8, 3))
+    model = Sequential(_PartialConv(3, [(0, 1), (2,)], 3), Flatten(), _RadialBasis(8, 3))
     images = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)
     interop.export(model, tmp_path / "model.onnx", (3, 4, 4))
     again = interop.load(tmp_path / "model.onnx")
     assert_close(again(images), model(images))
-    assert isinstance(again[2], RadialBasis)
+    assert isinstance(again[2], _RadialBasis)
 
 
 def test_without_onnx_the_command_is_named(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from onnx_graphs import DOUBLE, assert_close, by_onnxruntime, images_for, model,
 
 from xpcnn.errors import CheckpointError
 from xpcnn.interop import onnx as interop
-from xpcnn.layers import Affine, ChannelScale, Clip, Conv, ReLU, Residual
+from xpcnn.layers import Affine, Clip, Conv, ReLU, Residual, Scale
 
 onnx = pytest.importorskip("onnx")
 RNG = np.random.default_rng(0)
@@ -422,7 +422,7 @@ def test_what_the_layers_are(tmp_path):
     assert [type(layer) for layer in layers("weights by another name")][1:] == [Affine]
     assert repr(layers("clip below")) == repr([ReLU()])
     assert repr(layers("clip, opset 10")) == repr([Clip(-0.5, 0.25)])
-    assert [type(layer) for layer in layers("times and plus")] == [ChannelScale]
+    assert [type(layer) for layer in layers("times and plus")] == [Scale]
     assert [type(layer) for layer in layers("zeros around, then conv")] == [Conv]
     assert [type(layer) for layer in layers("two adds")] == [ReLU, Residual]
     (affine,) = layers("matmul and bias")[1:]

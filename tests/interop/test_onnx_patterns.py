@@ -9,7 +9,8 @@ from onnx_graphs import assert_close, by_onnxruntime, images_for, model, save
 
 from xpcnn.errors import CheckpointError
 from xpcnn.interop import onnx as interop
-from xpcnn.layers import LocalResponseNorm, RadialBasis
+from xpcnn.layers import LocalResponseNorm
+from xpcnn.models.lenet5_1998 import _RadialBasis
 
 pytest.importorskip("onnx")
 I64, F32 = np.int64, np.float32
@@ -65,10 +66,10 @@ def again(graph, part):
 
 
 FOUND = {
-    "distance": (DISTANCE, RadialBasis),
-    "distance the other way": (changed(DISTANCE, 1, inputs=["centers", "row"]), RadialBasis),
-    "distance, axis from the end": (changed(DISTANCE, constants={"two": I64([-1])}), RadialBasis),
-    "distance from three centers": (changed(DISTANCE, constants={"centers": CENTERS[:3]}), RadialBasis),
+    "distance": (DISTANCE, _RadialBasis),
+    "distance the other way": (changed(DISTANCE, 1, inputs=["centers", "row"]), _RadialBasis),
+    "distance, axis from the end": (changed(DISTANCE, constants={"two": I64([-1])}), _RadialBasis),
+    "distance from three centers": (changed(DISTANCE, constants={"centers": CENTERS[:3]}), _RadialBasis),
     "norm": (NORM, LocalResponseNorm),
     "norm of an even size": (
         changed(NORM, 3, kernel_shape=[2, 1, 1], constants={"pads": I64([0, 0, 1, 0, 0, 0, 0, 0, 0, 0])}), LocalResponseNorm,

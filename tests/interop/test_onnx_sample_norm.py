@@ -11,13 +11,13 @@ from xpcnn.errors import CheckpointError
 from xpcnn.interop import onnx as interop
 from xpcnn.layers import (
     GELU,
-    ChannelScale,
     GlobalMaxPooling,
     GroupNorm,
     LayerNorm,
     Product,
     Reshape,
     Residual,
+    Scale,
     SiLU,
     Sum,
 )
@@ -104,7 +104,7 @@ EQUAL = {
     "gelu, named": (one("Gelu", approximate="none"), [GELU]),
     # ---- groups taken apart
     "groups apart": (GROUPS, [GroupNorm]),
-    "groups apart, weights a group": (changed(GROUPS, constants={"ones": normal(2), "zeros": normal(2)}), [GroupNorm, ChannelScale]),
+    "groups apart, weights a group": (changed(GROUPS, constants={"ones": normal(2), "zeros": normal(2)}), [GroupNorm, Scale]),
     "groups apart, no weights": (changed(GROUPS, last=3), [GroupNorm]),
     "groups apart, no bias": (changed(GROUPS, last=4), [GroupNorm]),
     "groups apart, one number": (changed(GROUPS, constants={"w": F32([[[2]]]), "h": F32(3)}), [GroupNorm]),
@@ -113,11 +113,11 @@ EQUAL = {
     "groups apart, batch of two": (changed(GROUPS, options={"batch": 2}), [GroupNorm]),
     "each channel, weighted, then a scale": (
         ([("InstanceNormalization", ["images", "o", "z"], "a", {}), ("Mul", ["w", "a"], "scores", {})],
-         {"o": normal(6), "z": np.zeros(6, F32), "w": normal(6, 1, 1)}, {"shape": (6, 3, 4)}), [GroupNorm, ChannelScale],
+         {"o": normal(6), "z": np.zeros(6, F32), "w": normal(6, 1, 1)}, {"shape": (6, 3, 4)}), [GroupNorm, Scale],
     ),
     "each channel, shifted, then a shift": (
         ([("InstanceNormalization", ["images", "o", "z"], "a", {}), ("Add", ["w", "a"], "scores", {})],
-         {"o": normal(6), "z": normal(6), "w": normal(6, 1, 1)}, {"shape": (6, 3, 4)}), [GroupNorm, ChannelScale],
+         {"o": normal(6), "z": normal(6), "w": normal(6, 1, 1)}, {"shape": (6, 3, 4)}), [GroupNorm, Scale],
     ),
     "each channel, then a scale": (
         ([("InstanceNormalization", ["images", "o", "z"], "a", {}), ("Mul", ["w", "a"], "scores", {})],
@@ -130,7 +130,7 @@ EQUAL = {
     "last axis apart, one number": (changed(LAST, constants={"w": F32([2]), "h": F32(3)}), [LayerNorm]),
     "last axis apart, squared by itself": (changed(LAST, 2, operator="Mul", inputs=["d", "d"]), [LayerNorm]),
     "last axis apart, epsilon first": (changed(LAST, 4, inputs=["eps", "v"]), [LayerNorm]),
-    "last axis apart, one a channel": (changed(LAST, constants={"w": normal(6, 1, 1), "h": normal(6, 1, 1)}), [LayerNorm, ChannelScale]),
+    "last axis apart, one a channel": (changed(LAST, constants={"w": normal(6, 1, 1), "h": normal(6, 1, 1)}), [LayerNorm, Scale]),
     "last axis apart, opset 9": (changed(LAST, options={"opset": 9}), [LayerNorm]),
     "all axes apart": (changed(changed(LAST, 0, axes=[-3, -2, -1]), 3, axes=[1, 2, 3], constants={"w": normal(6, 3, 4), "h": normal(6, 3, 4)}), [LayerNorm]),
     "all axes apart, one a channel": (changed(changed(LAST, 0, axes=[-3, -2, -1]), 3, axes=[1, 2, 3], constants={"w": normal(6, 1, 1), "h": normal(1, 6, 1, 1)}), [LayerNorm]),
@@ -149,7 +149,7 @@ EQUAL = {
     "silu twice": (
         ([*SWISH[0][:1], ("Mul", ["images", "a"], "b", {}), ("Sigmoid", ["b"], "c", {}), ("Mul", ["c", "b"], "scores", {})], {}, {}), [SiLU, SiLU],
     ),
-    "silu, then half": (([*SWISH[0][:1], ("Mul", ["images", "a"], "b", {}), ("Mul", ["b", "h"], "scores", {})], {"h": F32(0.5)}, {}), [SiLU, ChannelScale]),
+    "silu, then half": (([*SWISH[0][:1], ("Mul", ["images", "a"], "b", {}), ("Mul", ["b", "h"], "scores", {})], {"h": F32(0.5)}, {}), [SiLU, Scale]),
     "a gate of another value": (
         ([("Relu", ["images"], "r", {}), ("Sigmoid", ["r"], "g", {}), ("Mul", ["images", "g"], "scores", {})], {}, {}), [Product],
     ),

@@ -185,7 +185,7 @@ def test_every_way_to_choose_a_pixel(place, opset, tmp_path):
             try:
                 layers = interop.load(file)
             except CheckpointError as refusal:
-                assert "the operator Resize (scores) is known here, but its " in str(refusal)  # noqa: PT017
+                assert "the operator Resize (scores) is supported, but its " in str(refusal)  # noqa: PT017
                 assert not all(same), (place, rounding, mode)
                 continue
             assert_close(layers(images), expected, 2e-6)

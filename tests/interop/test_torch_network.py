@@ -15,7 +15,6 @@ from xpcnn.layers import (
     GELU,
     Affine,
     BatchNorm,
-    ChannelScale,
     Clip,
     Conv,
     ConvTranspose,
@@ -36,6 +35,7 @@ from xpcnn.layers import (
     ReLU,
     Reshape,
     Residual,
+    Scale,
     Sequential,
     Sigmoid,
     SiLU,
@@ -125,7 +125,7 @@ LAYERS = {
     "one layer in two places": (_siamese(), (2, 4, 5)),
     "branches": (Parallel(Identity(), a=ReLU(), b=PadChannels(2)), (3, 4, 4)),
     "shortcut": (Residual(Tanh(), Sigmoid()), (3, 4, 4)),
-    "scale": (ChannelScale(3), (3, 4, 4)),
+    "scale": (Scale(3), (3, 4, 4)),
     "softmax": (Softmax(axis=1), (5,)),
     "rows": (Affine(4, 3, bias=False, rng=0), (2, 4)),
 }
@@ -258,7 +258,9 @@ def test_a_layer_without_a_module_is_named():
 @needs_torch
 def test_a_layer_in_places_of_other_sizes_and_several_inputs_are_refused():
     shared = Conv(2, 2, 3, padding=1)
-    with pytest.raises(CheckpointError, match=r"Conv\(.*\) stands where .* \(2, 8, 8\) and .* \(2, 4, 4\)"):
+    with pytest.raises(
+        CheckpointError, match=r"Conv\(.*\) is used on inputs of \(2, 8, 8\) and of \(2, 4, 4\)"
+    ):
         network(Sequential(shared, Pooling(2), shared), (2, 8, 8))
     assert (
         network(Sequential(Upsample(2), Pooling(2), Upsample(2)), (2, 8, 8)) is not None

@@ -32,7 +32,7 @@ def uniform(*shape):
 
 
 def of_rows(images):
-    """The same values, lying as the kernels lay them: (H,C,W,N) in memory."""
+    """The same values in the kernels' memory order, (H,C,W,N)."""
     return (
         np.ascontiguousarray(images.transpose(2, 1, 3, 0)).transpose(3, 1, 0, 2)
         if images.ndim == 4

@@ -72,5 +72,5 @@ def test_a_layer_of_a_real_network_is_the_textbooks(name):
         )
         for what, one, other in zip(("y", "dx", "dW", "db"), found, wanted, strict=True):
             assert (one.shape, one.dtype) == (other.shape, other.dtype)
-            apart = np.abs(one - other).max() / np.abs(other).max()
-            assert apart < 1e-5, f"{what} of the {choice} kernels is off by {apart:.1e}"
+            error = np.abs(one - other).max() / np.abs(other).max()
+            assert error < 1e-5, f"{what} of the {choice} kernels is off by {error:.1e}"

@@ -1,4 +1,4 @@
-"""What is special to Affine: any number of leading axes, and an error that knows the right in_features."""
+"""Affine alone: any number of leading axes, and an error that names the right in_features."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_by_hand(backend):
     assert to_host(layer(upload(np.array([[1, -1]], np.float32)))).tolist() == [[9, 19]]
 
 
-def test_parameters_and_their_start():
+def test_parameters_and_their_first_values():
     layer = Affine(300, 200, rng=0)
     assert [(name, p.data.shape) for name, p in layer.named_parameters()] == [
         ("weight", (200, 300)),
@@ -81,7 +81,7 @@ def test_bad_input(layer, x, error, message):
     assert message in str(caught.value)
 
 
-def test_what_the_message_advises_works():
+def test_the_advice_of_the_message_works():
     features = Sequential(Conv(1, 4, 3, rng=0), Pooling(2))
     with pytest.raises(ShapeError, match=r"put Flatten\(\) before it and pass in_features=100$"):
         Sequential(*features, Affine(99, 2)).output_shape((1, 12, 12))

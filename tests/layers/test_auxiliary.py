@@ -1,14 +1,14 @@
-"""Heads on the cuts of a trunk, and the loss that weighs them."""
+"""A trunk with heads, and the loss that weights them."""
 
 import numpy as np
 import pytest
 from strategies import assert_close, normal
 
 from xpcnn.backend import to_device, to_host
-from xpcnn.errors import BackwardError, ShapeError
+from xpcnn.errors import BackwardError, HyperparameterError, ShapeError
 from xpcnn.layers import Affine, Auxiliary, Flatten, Sequential, Tanh
 from xpcnn.losses import AuxiliaryCrossEntropy, SoftmaxCrossEntropy
-from xpcnn.optimizers import Adam
+from xpcnn.optimizers import SGD, Adam
 from xpcnn.training import evaluate, train
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -27,7 +27,7 @@ def batch():
     return to_device(normal(0, (7, 4))), to_device(np.arange(7) % 3)
 
 
-def test_training_gives_a_list_and_evaluation_the_trunk_alone():
+def test_training_returns_a_list_and_evaluation_the_output_of_the_trunk():
     model, (x, _) = network(), batch()
     main, first, second = model(x)
     assert {y.shape for y in (main, first, second)} == {(7, 3)}
@@ -76,7 +76,45 @@ def test_the_loss_is_a_weighted_sum():
         criterion.backward()
 
 
-def test_without_need_dx_the_first_piece_is_asked_for_none():
+OPTIONS = {"label_smoothing": 0.1, "class_weight": (1.0, 2.0, 0.5), "ignore_index": 1}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_the_options_are_those_of_each_head(reduction, axis):
+    shape = (7, 3) if axis == -1 else (7, 3, 2, 2)
+    labels = to_device(np.random.default_rng(0).integers(0, 3, shape[:1] + shape[2:]))
+    outputs = [to_device(y) for y in normal(0, shape, shape)]
+    options = {**OPTIONS, "reduction": reduction, "axis": axis}
+    heads = [SoftmaxCrossEntropy(**options) for _ in outputs]
+    main, side = (float(head(y, labels)) for head, y in zip(heads, outputs, strict=True))
+    criterion = AuxiliaryCrossEntropy(0.5, **options)
+    assert float(criterion(outputs, labels)) == pytest.approx(main + 0.5 * side)
+    for dy, head, share in zip(criterion.backward(), heads, (1, 0.5), strict=True):
+        assert_close(dy, share * to_host(head.backward()), "float64")
+    assert criterion.count(to_host(labels), shape[1:]) == heads[0].count(to_host(labels), shape[1:])
+    assert criterion.reduction == reduction
+
+
+def test_a_training_weighs_its_batches_as_the_options_say():
+    """The mean over the epoch is that of one batch, for labels that weigh differently."""
+    x, labels = normal(0, (9, 4)), np.arange(9) % 3
+    criterion = AuxiliaryCrossEntropy(**OPTIONS)
+    (_, whole), (_, pieces) = (
+        next(
+            train(
+                model, criterion, SGD(model.parameters(), 0.0), (x, labels), epochs=1, batch_size=size, rng=0
+            )
+        )
+        for size, model in ((9, network().eval()), (2, network().eval()))
+    )
+    assert pieces == pytest.approx(whole)
+    assert repr(criterion).startswith("AuxiliaryCrossEntropy(weight=0.3, label_smoothing=0.1, class_weight=")
+    with pytest.raises(HyperparameterError, match="AuxiliaryCrossEntropy: expected 0 <= label_smoothing"):
+        AuxiliaryCrossEntropy(label_smoothing=2)
+
+
+def test_without_need_dx_the_first_piece_computes_no_dx():
     model, (x, labels), criterion = network(), batch(), AuxiliaryCrossEntropy()
     criterion(model(x), labels)
     gradients = criterion.backward()
@@ -90,7 +128,7 @@ def test_without_need_dx_the_first_piece_is_asked_for_none():
     )
 
 
-def test_its_layers_have_names_and_rows():
+def test_layers_have_names_and_rows_in_the_summary():
     assert {name.partition(".")[0] for name, _ in network().named_parameters()} == {
         "trunk0", "trunk1", "trunk2", "head0", "head1",
     }  # fmt: skip
@@ -107,7 +145,7 @@ def test_its_layers_have_names_and_rows():
     assert sum(row.parameters for row in summary.rows) == summary.parameters
 
 
-def test_errors_name_the_repair():
+def test_errors_name_the_fix():
     with pytest.raises(
         ShapeError, match="one piece of the trunk more than heads, got 1 and 1; cut the trunk"
     ):
@@ -130,4 +168,4 @@ def test_the_training_loop_and_evaluation_take_it_as_it_is():
     )
     assert loss < 0.5
     assert evaluate(model, (images, labels)) == 1.0
-    assert float(abs(model.heads[0].bias.data).max()) > 0  # the head has learnt as well
+    assert float(abs(model.heads[0].bias.data).max()) > 0  # the head has learned as well

@@ -1,4 +1,4 @@
-"""Parameters, buffers, modes, no_grad, and what a model checks before it begins."""
+"""Parameters, buffers, modes, no_grad, and what a model checks before forward."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_training_mode_is_a_choice():
 
 
 def elsewhere(module):
-    """Return an array of a library that is not active, as far as anybody can see."""
+    """Return an object that looks like an array of a library that is not active."""
     looks = {
         "__module__": module,
         "__cuda_array_interface__": {},
@@ -102,7 +102,7 @@ def test_parameters_of_another_backend_fail_at_the_models_boundary():
     assert str(e.value).endswith("call model.to_device(), or set_backend('cupy')")
 
 
-def test_to_device_leaves_an_equal_model(backend):
+def test_to_device_keeps_the_values(backend):
     model = Sequential(Affine(3, 2, rng=0), BatchNorm(2))
     before = to_host(model[0].weight.data).copy()
     assert model.to_device() is model
@@ -110,7 +110,7 @@ def test_to_device_leaves_an_equal_model(backend):
     assert np.array_equal(to_host(model[0].weight.data), before)
 
 
-def test_what_is_no_array():
+def test_inputs_that_are_not_arrays():
     with pytest.raises(
         DtypeError, match=r"ReLU\(\): expected a numpy.ndarray, got list; pass to_device\(np.asarray"
     ):

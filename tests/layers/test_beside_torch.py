@@ -59,15 +59,15 @@ def test_the_error_function():
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: GroupNorm(3, 4), r"GroupNorm\(3, 4\): groups must divide channels; pass one of \[1, 2, 4\]"),
-    (lambda: GroupNorm(2, 4, eps=-1), "GroupNorm: expected eps above 0, got -1"),
+    (lambda: GroupNorm(2, 4, eps=-1), "GroupNorm: expected 0 < eps.*, got -1; the default is 1e-5"),
     (lambda: LayerNorm(0), "LayerNorm: expected sizes of at least 1"),
     (lambda: LayerNorm(4)(np.ones((2, 5), "f")), r"expected samples that end in \(4,\), got \(5,\); pass shape=\(5,\)"),
-    (lambda: Upsample(0), "Upsample: scale must be whole numbers from 1 up, got 0"),
+    (lambda: Upsample(0), r"scale: expected an int or a .* of at least 1, got 0; pass scale=1"),
     (lambda: Upsample(2, "cubic"), "mode must be 'nearest' or 'bilinear', got 'cubic'"),
     (lambda: ConvTranspose(4, 3, 3, groups=2), "groups must divide both"),
     (lambda: ConvTranspose(4, 3, 3, 2, output_padding=2), r"smaller than the stride \(2, 2\), got 2; pass 0"),
     (lambda: ConvTranspose(4, 3, 3)(np.ones((2, 5, 3, 3), "f")), "expected 4 channels, got 5"),
-    (lambda: ConvTranspose(4, 3, 3, padding=3).output_shape((4, 2, 2)), "nothing is left of"),
+    (lambda: ConvTranspose(4, 3, 3, padding=3).output_shape((4, 2, 2)), "the padding leaves nothing of"),
 ])  # fmt: skip
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""What is special to Conv: paddings, memory formats, groups, the turned kernel, and an error for every bad input."""
+"""Conv alone: padding, memory formats, groups, the flipped kernel, and an error for every bad input."""
 
 import numpy as np
 import pytest
@@ -99,7 +99,7 @@ def test_groups_are_separate_convolutions(backend):
 
 
 @pytest.mark.parametrize(("flip", "scipy"), [(False, correlate2d), (True, convolve2d)])
-def test_flip_kernel_is_the_mathematicians_convolution(backend, flip, scipy):
+def test_flip_kernel_is_convolution_as_mathematics_defines_it(backend, flip, scipy):
     layer = conv(2, 1, (3, 2), bias=False, flip_kernel=flip).astype("float64")
     x, (kernels,) = normal(0, (1, 2, 6, 5)), to_host(layer.weight.data)
     wanted = sum(scipy(image, kernel, "valid") for image, kernel in zip(x[0], kernels, strict=True))
@@ -116,7 +116,7 @@ def test_rounding():
         Conv(1, 1, 3, 2, rounding="exact")(np.zeros((1, 1, 8, 7), np.float32))
 
 
-def test_parameters_and_their_start():
+def test_parameters_and_their_first_values():
     assert [name for name, _ in Conv(2, 4, 3).named_parameters()] == ["weight", "bias"]
     assert [name for name, _ in Conv(2, 4, 3, bias=False).named_parameters()] == ["weight"]
     layer = Conv(50, 40, 5, groups=2, rng=0)
@@ -187,12 +187,12 @@ def test_bad_input(layer, x, error, message):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((3, 9), "expected one image, C, H, W, got (3, 9); put Conv before Flatten"),
+        ((3, 9), "expected one image, (C, H, W), got (3, 9); put it before Flatten"),
         ((1, 9, 9), "expected 3 channels, got 1 in (1, 9, 9); pass in_channels=1"),
         ((3, 9, 2), "expected a width of at least 3, got 2"),
     ],
 )
-def test_shapes_that_cannot_be(shape, message):
+def test_invalid_shapes(shape, message):
     with pytest.raises(ShapeError) as caught:
         Conv(3, 4, 3).output_shape(shape)
     assert message in str(caught.value)

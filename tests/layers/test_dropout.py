@@ -1,4 +1,4 @@
-"""What is special to Dropout: the share that falls, and masks that a seed fixes on every backend."""
+"""Dropout alone: the rate, and masks that depend on the seed alone, on every backend."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ KNOWN = ["#...###...", "#..#.#..#.", "...###..##"]  # from plain integers: tests
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
-def test_the_share_that_falls_and_the_mean_that_stays(backend, p):
+def test_the_rate_and_the_mean(backend, p):
     y = to_host(Dropout(p, rng=0)(upload(ONES)))
     n = ONES.size
     assert abs((y == 0).sum() - n * p) < 4 * np.sqrt(n * p * (1 - p))
@@ -68,7 +68,7 @@ def test_evaluation_changes_nothing_and_draws_nothing(backend):
     assert np.array_equal(to_host(layer(upload(ONES))), to_host(undisturbed(upload(ONES))))
 
 
-def test_p_of_zero_keeps_all(backend):
+def test_p_of_zero_keeps_all_elements(backend):
     layer = Dropout(0)
     assert np.array_equal(to_host(layer(upload(ONES))), ONES)
     assert np.array_equal(to_host(layer.backward(upload(ONES))), ONES)

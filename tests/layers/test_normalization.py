@@ -1,4 +1,4 @@
-"""What is special to BatchNorm (running statistics) and LocalResponseNorm (the paper's numbers)."""
+"""BatchNorm alone (running statistics) and LocalResponseNorm alone (the numbers of the paper)."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_training_normalises_by_the_batch(backend, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_running_statistics_follow_the_batches_and_serve_in_evaluation(backend, shape):
+def test_running_statistics_are_updated_in_training_and_used_in_evaluation(backend, shape):
     layer = BatchNorm(3, momentum=0.3).astype("float64")
     mean, variance = np.zeros(3), np.ones(3)
     for seed in range(3):
@@ -40,13 +40,13 @@ def test_running_statistics_follow_the_batches_and_serve_in_evaluation(backend, 
     x = normal(9, shape)
     y = layer.eval()(upload(x))
     assert_close(y, reference.batch_norm(x, [1] * 3, [0] * 3, mean, variance, 1e-5), "float64")
-    assert_close(layer.running_mean.data, mean, "float64")  # evaluation leaves them alone
+    assert_close(layer.running_mean.data, mean, "float64")  # evaluation does not change them
     dx = layer.backward(upload(np.ones(shape)))
     wanted = np.ones(shape) / np.sqrt(variance + 1e-5).reshape(1, 3, *[1] * (len(shape) - 2))
     assert_close(dx, wanted, "float64")
 
 
-def test_running_statistics_follow_within_no_grad_too(backend):
+def test_running_statistics_are_updated_inside_no_grad_too(backend):
     layer = BatchNorm(3)
     with no_grad():
         layer(upload(normal(0, (5, 3), dtype="float32") + 10))
@@ -62,7 +62,7 @@ def test_backward_uses_the_mode_of_its_forward(backend):
     assert_close(layer.backward(upload(dy)), to_host(other.backward(upload(dy))), "float64")
 
 
-def test_a_large_mean_costs_no_variance(backend):
+def test_a_large_mean_does_not_change_the_variance(backend):
     """E[x^2] - E[x]^2 would be nothing but rounding here."""
     x = normal(0, (64, 2), dtype="float32") + np.float32(1e4)
     _, variance = reference.batch_statistics(x)
@@ -98,7 +98,7 @@ def test_pytorch_batch_norm(torch, shape):
         assert_close(ours.running_variance.data, theirs.running_var.numpy(), "float64")
 
 
-def test_buffers_have_names_and_are_no_parameters():
+def test_buffers_have_names_and_are_not_parameters():
     layer = BatchNorm(3)
     assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
     assert [name for name, _ in layer.named_buffers()] == ["running_mean", "running_variance"]
@@ -125,7 +125,7 @@ def test_bad_input(layer, x, error, message):
     assert message in str(caught.value)
 
 
-def test_one_value_a_channel_is_welcome_in_evaluation():
+def test_evaluation_takes_one_value_a_channel():
     assert BatchNorm(3).eval()(X[:1, :, 0, 0]).shape == (1, 3)
 
 
@@ -143,7 +143,7 @@ def test_bad_shapes(make, message):
         make()
 
 
-def test_the_papers_local_response_norm(backend):
+def test_local_response_norm_of_the_paper(backend):
     """Section 3.3 as it is printed: k = 2, n = 5, alpha = 1e-4, beta = 0.75, alpha not divided by n."""
     a = 40 * normal(0, (1, 8, 1, 1))
     wanted = np.empty_like(a)

@@ -1,4 +1,4 @@
-"""What is special to Pooling and GlobalAveragePooling."""
+"""Pooling and GlobalAveragePooling alone."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ IMAGE = np.zeros((2, 3, 6, 6), np.float32)
 WINDOW = {"dilation": (1, 1), "padding": ((0, 0), (0, 0)), "rounding": "floor"}
 
 
-def test_the_stride_is_the_kernel_unless_given(backend):
+def test_the_default_stride_is_the_kernel_size(backend):
     x = distinct(0, (2, 3, 7, 7), "float32")
     for layer, size, stride in ((Pooling(2), 2, 2), (Pooling((3, 2)), (3, 2), (3, 2)), (Pooling(3, 2), 3, 2)):
         window = WINDOW | {"size": np.broadcast_to(size, 2), "stride": np.broadcast_to(stride, 2)}
@@ -41,7 +41,7 @@ def test_overlapping_windows_add_their_gradients(backend):
     assert_close(dx, 7 * x, "float32", rtol=0, atol=0)
 
 
-def test_ceil_never_counts_what_hangs_over(backend):
+def test_ceil_never_counts_pixels_beyond_the_padding(backend):
     x = upload(np.ones((1, 1, 5, 5), np.float32))
     for count_include_pad in (False, True):
         layer = Pooling(2, mode="average", rounding="ceil", count_include_pad=count_include_pad)
@@ -108,7 +108,7 @@ def test_bad_input(layer, x, error, message):
 
 
 @pytest.mark.parametrize("layer", [Pooling(2), GlobalAveragePooling()])
-def test_shapes_that_cannot_be(layer):
+def test_invalid_shapes(layer):
     with pytest.raises(
         ShapeError, match=r"expected one image, \(C, H, W\), got \(10,\); put it before Flatten"
     ):

@@ -42,7 +42,7 @@ def test_a_gate_that_does_not_fit():
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (-1, -1), (3, -2)])
-def test_a_shape_that_cannot_be(shape):
+def test_an_invalid_shape(shape):
     with pytest.raises(ShapeError, match="at most one of them -1"):
         Reshape(shape)
 
@@ -53,7 +53,7 @@ def test_another_number_of_elements(shape):
         Reshape(shape).output_shape((3, 4))
 
 
-def test_a_decoder_gives_images_again():
+def test_reshape_makes_images_in_a_decoder():
     model = Sequential(Flatten(), Affine(48, 18, rng=0), Reshape((2, 3, 3)), Conv(2, 1, 3, rng=0))
     assert model.output_shape((3, 4, 4)) == (1, 1, 1)
     assert model(normal(0, (5, 3, 4, 4), dtype="float32")).shape == (5, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Flatten keeps the order of the pixels, and gives them back."""
+"""Flatten keeps the order of the pixels; backward restores the shape."""
 
 import numpy as np
 from strategies import assert_close, upload
@@ -16,7 +16,7 @@ def test_flatten(backend):
     assert layer.output_shape((3, 4, 2)) == (24,)
 
 
-def test_flatten_of_what_is_flat_or_empty(backend):
+def test_flatten_of_flat_and_of_empty_arrays(backend):
     assert Flatten()(upload(X[:, 0, 0])).shape == (2, 2)
     assert Flatten()(upload(X[:, 0, 0, 0])).shape == (2, 1)
     assert Flatten()(upload(X[:0])).shape == (0, 24)

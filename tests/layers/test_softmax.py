@@ -19,7 +19,7 @@ def test_a_shift_changes_nothing(backend):
     assert_close(Softmax()(upload(x + 1000)), to_host(Softmax()(upload(x))), "float64", rtol=1e-9)
 
 
-def test_axis_is_that_of_the_channels_where_asked_for(backend):
+def test_axis_may_be_that_of_the_channels(backend):
     x = normal(0, (2, 3, 4, 4))
     y = to_host(Softmax(axis=1)(upload(x)))
     np.testing.assert_allclose(y.sum(axis=1), np.ones((2, 4, 4)))

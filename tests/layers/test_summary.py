@@ -1,10 +1,15 @@
 """The summary's numbers, by hand."""
 
+import copy
+import io
+import pickle
+from xml.etree import ElementTree
+
 import pytest
 
 from xpcnn import models
 from xpcnn.errors import ShapeError
-from xpcnn.layers import BatchNorm, Conv, Pooling, Sequential
+from xpcnn.layers import BatchNorm, Conv, Pooling, ReLU, Residual, Sequential
 from xpcnn.models import deep, simple
 
 
@@ -57,12 +62,53 @@ def test_depth_opens_containers_so_far_and_no_further():
     assert "layer2.0.residual.body.conv1" in {row.name for row in whole.rows}
 
 
-def test_it_is_a_string_and_shows_itself_as_one():
+def test_it_is_a_string():
     summary = Pooling(2).summary((1, 4, 4))
     assert repr(summary) == str(summary) == summary
     assert f"{summary}".count("\n") == 5
 
 
-def test_an_input_that_cannot_be_names_the_layer():
+def test_the_error_for_an_invalid_input_names_the_layer():
     with pytest.raises(ShapeError, match=r"Conv\(1, 30, 5\): expected 1 channels, got 3 in \(3, 28, 28\)"):
         simple().summary((3, 28, 28))
+
+
+def test_in_a_notebook_it_is_a_table_of_the_same_cells():
+    model = Sequential(Conv(1, 2, 3, 2, rng=0), BatchNorm(2), Pooling(2))
+    root = ElementTree.fromstring(model.summary((1, 9, 9))._repr_html_())
+    cells = [[cell.text or "" for cell in row] for row in root.iter("tr")]
+    assert len(cells) == 6
+    assert " ".join(" ".join(row) for row in cells).split() == [
+        word for word in TABLE.split() if word.strip("-") or word == "-"
+    ]
+    assert [cell.get("style") for cell in root.find("tbody/tr")] == [
+        *["text-align: left"] * 2,
+        *["text-align: right"] * 3,
+    ]
+
+
+def test_names_are_escaped_in_html():
+    class Odd(Conv):
+        def __repr__(self):
+            return "<b>&"
+
+    html = Sequential(Odd(1, 2, 3, rng=0)).summary((1, 9, 9))._repr_html_()
+    assert "&lt;b&gt;&amp;" in html
+    assert "<b>" not in html
+
+
+def test_a_summary_is_copied_and_pickled_with_its_numbers():
+    summary = Pooling(2).summary((1, 4, 4))
+    for again in (copy.deepcopy(summary), pickle.loads(pickle.dumps(summary))):
+        assert again == summary
+        assert (again.rows, again._repr_html_()) == (summary.rows, summary._repr_html_())
+
+
+def test_printing_a_model_shows_the_tree():
+    model = Sequential(Conv(1, 2, 3, rng=0), block=Residual(Sequential(ReLU()), Conv(2, 2, 1, rng=0)))
+    shown = io.StringIO()
+    print(model, file=shown)
+    assert shown.getvalue() == (
+        "Sequential(\n    Conv(1, 2, 3),\n    block=Residual(\n        body=Sequential(\n            ReLU(),\n"
+        "        ),\n        shortcut=Conv(2, 2, 1),\n    ),\n)\n"
+    )

@@ -122,7 +122,7 @@ def test_frozen_layers_stay_as_they_are_and_the_rest_learns():
     learn(model, optimizer)
     after = values(model)
     assert [np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
-    assert not asked  # no gradient goes to where nothing is trained
+    assert not asked  # no gradient is computed where nothing is trained
     del model[0].backward
     model.unfreeze()
     learn(model, optimizer)

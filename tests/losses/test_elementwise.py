@@ -36,7 +36,9 @@ def by_hand(value, y, target, divisor):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize(("criterion", "target", "value", "divisor"), LOSSES, ids=map(repr, LOSSES))
+@pytest.mark.parametrize(
+    ("criterion", "target", "value", "divisor"), LOSSES, ids=[repr(loss[0]) for loss in LOSSES]
+)
 def test_loops_and_differences(backend, criterion, target, value, divisor, reduction):
     kind = type(criterion)
     options = {k: v for k, v in vars(criterion).items() if k in ("delta", "positive_weight")}

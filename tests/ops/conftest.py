@@ -1,4 +1,4 @@
-"""The ops are tested twice: with the backend's substitutes, and as the textbook has them."""
+"""The ops are tested twice: with the kernels of the backend, and as the reference."""
 
 import pytest
 

@@ -112,7 +112,7 @@ def test_piecewise_values_and_slopes(backend, name, seed, dtype, layout):
 def test_piecewise_pytorch(torch, name, seed, dtype):
     arguments, function = PIECEWISE[name]
     values, dy = normal(seed, (3, 4), (3, 4), dtype=dtype)
-    values.flat[:3] = -0.5, 0, 0.75  # where the pieces meet
+    values.flat[:3] = -0.5, 0, 0.75  # where the slope changes
     x = torch.tensor(values, requires_grad=True)
     y = function(torch.nn.functional, x)
     y.backward(torch.tensor(dy))

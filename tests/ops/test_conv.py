@@ -50,7 +50,7 @@ def test_conv_backward(backend, case, layout, seed):
 
 
 @given(convolutions())
-def test_conv_backward_without_dx_gives_the_same_rest(backend, case):
+def test_conv_backward_without_dx_gives_the_same_dweight_and_dbias(backend, case):
     x, weight, _, window, groups = case
     x, weight, ours = upload(x), upload(weight), Window(**window)
     dy = ops.conv(x, weight, None, ours, groups)
@@ -62,7 +62,7 @@ def test_conv_backward_without_dx_gives_the_same_rest(backend, case):
 
 
 @given(seeds, st.sampled_from(("valid", "full")))
-def test_scipy_correlates_alike_and_convolves_with_the_kernel_turned(backend, seed, mode):
+def test_scipy_correlates_and_convolves_with_the_flipped_kernel(backend, seed, mode):
     image, kernel = normal(seed, (6, 5), (3, 2))
     window = Window((3, 2), padding=(2, 1) if mode == "full" else 0)
     x, weight = upload(image[None, None]), upload(kernel[None, None])
@@ -71,8 +71,8 @@ def test_scipy_correlates_alike_and_convolves_with_the_kernel_turned(backend, se
     assert_close(turned, convolve2d(image, kernel, mode), "float64")
 
 
-@pytest.mark.parametrize("C", [2, 16])  # with 16 NumPy's kernel multiplies the rows as they lie
-def test_no_images_give_no_images(backend, C):
+@pytest.mark.parametrize("C", [2, 16])  # with 16 the NumPy kernel multiplies rows without unrolling
+def test_a_batch_without_images(backend, C):
     x, weight = upload(np.ones((0, C, 4, 4))), upload(np.ones((3, C, 3, 3)))
     y = ops.conv(x, weight, None, Window(3))
     assert y.shape == (0, 3, 2, 2)
@@ -82,7 +82,7 @@ def test_no_images_give_no_images(backend, C):
     assert not to_host(dbias).any()
 
 
-def test_nan_and_infinity_reach_only_the_windows_that_see_them(backend):
+def test_nan_and_infinity_reach_only_the_windows_that_contain_them(backend):
     image = np.zeros((1, 1, 5, 5))
     image[0, 0, 0, 0], image[0, 0, 4, 4] = np.nan, np.inf
     y = to_host(ops.conv(upload(image), upload(np.ones((1, 1, 2, 2))), None, Window(2)))[0, 0]
@@ -98,7 +98,7 @@ def test_pytorch(torch, case, seed):
     try:
         (top, bottom), (left, right) = ours.pads(*x.shape[2:])
         y = ops.conv(x, weight, bias, ours, groups)
-    except ValueError:  # it fitted by hanging over only
+    except ValueError:  # it fits only with pixels beyond the padding
         return
     tx, tw = (torch.tensor(array, requires_grad=True) for array in (x, weight))
     tb = None if bias is None else torch.tensor(bias, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Dropout's coin: bits that are pinned, whatever the backend."""
+"""Dropout masks: known bits, identical on every backend."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_known_bits(backend):
     assert ["".join("#" if bit else "." for bit in row) for row in kept] == PINNED
 
 
-def test_the_counter_is_where_the_stream_goes_on(backend):
+def test_the_stream_continues_at_the_counter(backend):
     whole = mask((60,), 0.3)
     assert np.array_equal(whole, np.concatenate([mask((25,), 0.3), mask((7, 5), 0.3, counter=25).ravel()]))
     assert not np.array_equal(whole, mask((60,), 0.3, counter=60))
@@ -41,7 +41,7 @@ def test_the_ends(backend):
     assert mask((0, 3), 0.5).shape == (0, 3)
 
 
-def test_what_p_keeps_a_smaller_p_keeps_too(backend):
+def test_elements_kept_at_p_are_kept_at_a_smaller_p(backend):
     assert not (mask((500,), 0.6) & ~mask((500,), 0.3)).any()
 
 

@@ -68,7 +68,7 @@ def test_average_pool_backward(backend, case, seed, dtype, layout, count_include
     assert reference.inner(u, to_host(dx)) == pytest.approx(reference.inner(along, dy), rel=1e-4, abs=1e-4)
 
 
-def test_a_window_of_more_than_256_pixels_names_its_winner_still(backend):
+def test_the_winner_of_a_window_of_more_than_256_pixels(backend):
     image = np.zeros((1, 1, 17, 17))
     image[0, 0, 16, 15] = 1
     y, winner = ops.max_pool(upload(image), Window(17))
@@ -91,7 +91,7 @@ def test_average_pool_keeps_nan_and_infinity(backend):
 
 
 def test_a_window_between_the_pixels_has_mean_zero(backend):
-    """Taps 5 apart around an image of 3: they meet nothing, or padding alone."""
+    """Taps at a distance of 5 around an image of 3: they are in no pixel, or in padding alone."""
     for image_size, size in (((3, 3), 2), ((3, 1), (2, 1))):
         window = Window(size, 1, 1 if size == 2 else ((1, 2), (0, 0)), 4 if size == 2 else (4, 1))
         image = np.ones((1, 1, *image_size), np.float32)
@@ -141,7 +141,7 @@ def test_pytorch(torch, sizes, shape, seed, dtype):
         ty = F.max_pool2d(tx, size, stride, padding, each.dilation, ceil)
         y, winner = ops.max_pool(x, each)
         assert_close(y, ty.detach().numpy(), dtype)
-        if np.isneginf(y).any():  # a window meets no pixel: PyTorch gives its gradient to one all the same
+        if np.isneginf(y).any():  # a window without pixels: PyTorch still gives its gradient to one
             continue
         dy = normal(seed, y.shape, dtype=dtype)
         ty.backward(torch.tensor(dy))

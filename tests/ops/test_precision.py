@@ -52,7 +52,7 @@ def test_the_mean_of_a_whole_image_in_float16(backend, side, value):
 
 @pytest.mark.parametrize("op", ["average", "max", "col2im"])
 def test_overlapping_windows_add_up_in_backward(backend, op):
-    """A pixel in the middle is in 81 windows: of 31s, that is 2,511, which half steps over by twos from 2,048 on."""
+    """A pixel in the middle is in 81 windows: 81 x 31 is 2,511, and above 2,048 half has even numbers only."""
     window, image_size = Window(9), (20, 20)
     dy = np.full((1, 1, 12, 12), 31.0)
     if op == "average":
@@ -167,8 +167,6 @@ def test_rows_and_columns_of_many_classes(backend):
         assert_half(y, np.full(x.shape, 1 / terms))
         dx = ops.softmax_backward(half(np.ones(x.shape)), y, axis)
         np.testing.assert_allclose(to_host(dx), 0, atol=2e-7 if axis == 0 else 2e-4)
-    far = ops.radial_basis(half(np.full((1, 5000), 1.0)), half(np.full((2, 5000), -1.0)))
-    assert_half(far, np.full((1, 2), -20_000))
 
 
 # ---------------------------------------------------------------- PyTorch

@@ -11,7 +11,7 @@ gates = st.sampled_from([(2, 3, 4, 5), (2, 3), (2, 3, 1, 1)])
 
 
 @given(gates, seeds, dtypes, layouts)
-def test_each_pixel_by_its_channels_number(backend, gate_shape, seed, dtype, layout):
+def test_each_pixel_times_the_number_of_its_channel(backend, gate_shape, seed, dtype, layout):
     x, dy, gate = normal(seed, (2, 3, 4, 5), (2, 3, 4, 5), gate_shape, dtype=dtype)
     ours = upload(x, layout), upload(gate, layout), upload(dy, layout)
     with unchanged(*ours):

@@ -4,7 +4,7 @@ from xpcnn import ops
 from xpcnn.backend import to_device, to_host
 
 
-def test_flatten_lays_out_the_last_axis_fastest(backend):
+def test_flatten_varies_the_last_axis_fastest(backend):
     x = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(np.float32)
     found = to_host(ops.flatten(to_device(x)))
     assert found.shape == (2, 60)

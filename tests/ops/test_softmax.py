@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy against `math`, and what they do at the edge of the numbers."""
+"""Softmax and cross-entropy against `math`, and at the limits of the number range."""
 
 import math
 
@@ -97,7 +97,7 @@ def test_rows_of_weights_that_do_not_sum_to_one(backend, shape, seed, dtype, lay
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_logits_of_1e4_do_no_harm(backend, dtype):
+def test_logits_of_1e4_are_safe(backend, dtype):
     z = upload(np.array([[1e4, 0, -1e4], [1e4, 1e4, -1e4]], dtype))
     assert_close(ops.softmax(z), [[1, 0, 0], [0.5, 0.5, 0]], dtype, rtol=0, atol=0)
     labels = upload(np.array([2, 0]))
@@ -108,7 +108,7 @@ def test_logits_of_1e4_do_no_harm(backend, dtype):
 
 
 @pytest.mark.parametrize("one_hot", [False, True])
-def test_a_class_ruled_out_by_minus_infinity_has_probability_zero(backend, one_hot):
+def test_a_logit_of_minus_infinity_is_probability_zero(backend, one_hot):
     z = np.array([[0.0, -np.inf, 0.0], [-np.inf, 5.0, -np.inf]])
     labels = np.array([2, 1])
     assert_close(ops.softmax(upload(z)), [[0.5, 0, 0.5], [0, 1, 0]], "float64")
@@ -120,7 +120,7 @@ def test_a_class_ruled_out_by_minus_infinity_has_probability_zero(backend, one_h
     assert_close(dlogits, [[0.25, 0, -0.25], [0, 0, 0]], "float64")
 
 
-def test_a_class_that_was_ruled_out_and_is_right_costs_infinitely_much(backend):
+def test_the_loss_of_an_impossible_class_is_infinite(backend):
     loss, _ = ops.softmax_cross_entropy(upload(np.array([[0.0, -np.inf]])), upload(np.array([1])))
     assert float(loss) == math.inf
 

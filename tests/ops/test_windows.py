@@ -39,7 +39,7 @@ def test_col2im_is_the_adjoint(backend, case, seed, dtype, layout):
 
 
 @given(image_cases(), seeds)
-def test_crop_undoes_pad(backend, case, seed):
+def test_crop_is_the_inverse_of_pad(backend, case, seed):
     shape, window = case
     image, ours = normal(seed, shape), Window(**window)
     padded = pad(upload(image), ours, -1.0)

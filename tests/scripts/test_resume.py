@@ -250,7 +250,7 @@ def test_other_kernels_are_said_in_one_line(short, train_script):
         "train.py: run/checkpoint.safetensors: kernels is reference (was numpy)"
     ) or (run.stderr.startswith("train.py: run/checkpoint.safetensors: kernels is reference (was numba "))
     assert run.stderr.endswith(
-        "so the training goes on near the bits of an undisturbed one, and not in them\n"
+        "so the training continues close to an uninterrupted one, but not to the bit\n"
     )
 
 

@@ -23,8 +23,8 @@ from xpcnn.layers import Affine
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam
 from xpcnn.simulated import device_memory, ledger
+from xpcnn.simulated.cuda import RawKernel
 from xpcnn.simulated.memory import OutOfMemoryError
-from xpcnn.simulated.raw_module import Tracked
 
 SIZES = 2, 7
 
@@ -170,7 +170,7 @@ def large(tuned, monkeypatch):
     """
     if not tuned.kernels:
         pytest.skip(tuned.remark)
-    monkeypatch.setattr(Tracked, "__call__", lambda self, *args, **kwargs: launches.append(self.kernel.name))
+    monkeypatch.setattr(RawKernel, "__call__", lambda self, *args, **kwargs: launches.append(self.name))
     monkeypatch.setitem(
         cuda_conv.__globals__, "_multiply", lambda a, b: xp.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
     )

@@ -111,7 +111,7 @@ def test_the_step_count_of_adam_is_the_only_number_of_an_optimizer_that_changes(
         assert changed == []
         return
     assert changed
-    assert all("ops/update.py" in item.site or "cuda/adam.py" in item.site for item in changed)
+    assert all("ops/update.py" in item.site or "cuda/update.py" in item.site for item in changed)
     assert all(
         "in the step before and" in item.why and "in an array on the device" in item.why for item in changed
     )
@@ -171,7 +171,7 @@ def test_the_legacy_default_stream_is_refused(x):
 
 def test_a_stream_without_a_part_in_the_capture_is_refused(x):
     other, synchronized = xp.cuda.Stream(non_blocking=True), xp.cuda.Stream(non_blocking=True)
-    with pytest.raises(CaptureError, match="no part in the capture"), recording(), other:
+    with pytest.raises(CaptureError, match="does not belong to the capture"), recording(), other:
         x + 1
     with recording():
         synchronized.wait_event(xp.cuda.get_current_stream().record())

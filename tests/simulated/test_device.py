@@ -4,7 +4,7 @@ import pytest
 from xpcnn.backend import to_host, xp
 from xpcnn.commands.diagnosis import gpu_rows
 from xpcnn.simulated import ledger
-from xpcnn.simulated.randomness import DRAWS
+from xpcnn.simulated.rules import DRAWS
 
 
 def test_streams_and_the_runtime_wait():

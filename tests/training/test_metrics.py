@@ -96,3 +96,13 @@ def test_a_class_that_is_never_called_or_never_there():
     assert metrics[0].recall == 1.0
     assert metrics[0].precision == pytest.approx(5 / 7)
     assert metrics[0].f1 == pytest.approx(2 * 5 / 7 / (5 / 7 + 1))
+
+
+def test_a_confusion_matrix_is_a_table_in_a_notebook():
+    matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]), 3)
+    table = matrix._repr_html_()
+    assert table.count("<tr>") == 4
+    assert [int(cell.partition("<")[0]) for cell in table.split('">')[1:]] == matrix.ravel().tolist()
+    assert matrix.sum(axis=0)._repr_html_() is None
+    assert type(matrix[0, 0]) is np.int64
+    assert repr(matrix) == repr(np.asarray(matrix))

@@ -1,7 +1,7 @@
-"""Folders for compiled code. What is kept in one will be run, so nobody but this user may write there.
+"""Folders for compiled code. It will be run, so only this user may write there.
 
-A file is named by what went into it, or begins with the hash of the rest, and is checked before it is used: damage
-leads to compiling again, never to running what is there.
+A file is named by its sources, or begins with the hash of the rest, and is checked before it is used. Damaged code is
+compiled again and never run.
 """
 
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 
 
 class Unsafe(Exception):
-    """A folder into which somebody else may put code; the message says who, and what repairs it."""
+    """A folder into which another user may put code; the message says which command repairs it."""
 
 
 def user_folder() -> Path | None:
-    r"""Return this user's cache folder of xpcnn; None where there is neither a variable nor a home that tells.
+    r"""Return this user's cache folder of xpcnn; None without a variable and a home folder.
 
     Windows: %LOCALAPPDATA%\xpcnn; macOS: ~/Library/Caches/xpcnn; elsewhere $XDG_CACHE_HOME/xpcnn, which is
     ~/.cache/xpcnn unless set.
@@ -38,7 +38,7 @@ def private_folder(folder: Path) -> Path:
     OSError
         If it cannot be made or written to.
     Unsafe
-        If it belongs to another user, or others may write to it or exchange it.
+        If it belongs to another user, or other users may write to it or replace it.
     """
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
@@ -61,7 +61,7 @@ def _check_owner(folder: Path) -> None:
         mode = above.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise Unsafe(
-                f"others may exchange {folder}, for they may write to {above}; run: chmod o-w {above}"
+                f"other users may replace {folder}, since they may write to {above}; run: chmod o-w {above}"
             )
 
 
@@ -69,7 +69,7 @@ _said: set[str] = set()
 
 
 def say(sentence: str) -> None:
-    """Write a sentence to stderr, once in a process: what the user should know and need not stop for."""
+    """Write a sentence for the user to stderr, once in a process."""
     if sentence not in _said:
         _said.add(sentence)
         sys.stderr.write(f"xpcnn: {sentence}\n")

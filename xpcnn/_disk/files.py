@@ -1,8 +1,7 @@
 """Files that are either the old ones or the new ones, whatever happens in between.
 
-A program killed in the middle of open(path, "w") leaves neither. So the new content goes into a
-file beside the old one, onto the disk, and only then takes its name: os.replace is one step on
-every system.
+A program killed in the middle of open(path, "w") leaves neither. So new content is written to a temporary file beside
+the old one, which is then renamed: os.replace is one step on every system.
 """
 
 import glob
@@ -17,7 +16,7 @@ from typing import BinaryIO
 
 
 def reason(error: OSError) -> str:
-    """Return what went wrong in the system's words, where it has any.
+    """Return what went wrong, in the system's words if it has any.
 
     >>> (
     ...     reason(OSError(28, "No space left on device")),
@@ -32,7 +31,7 @@ def reason(error: OSError) -> str:
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Give an error of the system that names no file, as a full disk's, the name of this one.
+    """Add this file's name to an OSError without one, such as that of a full disk.
 
     >>> with naming("weights"):
     ...     raise OSError(28, "No space left on device")
@@ -52,9 +51,9 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; it becomes `path` when the block ends.
 
-    An exception in the block, Ctrl-C included, removes the temporary file and leaves `path` as it
-    was. The folder is made if it is missing. Links are followed and the permissions of an older
-    file kept; what is no file (a pipe, /dev/null) cannot be replaced and is written to directly.
+    An exception in the block, Ctrl-C included, removes the temporary file and leaves `path` as it was. A missing folder
+    is made. Links are followed and the permissions of an older file kept. A pipe or device, such as /dev/null, is
+    written to directly.
 
     Raises
     ------
@@ -71,7 +70,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     'all or nothing'
     """
     target = Path(os.path.realpath(path))
-    if os.path.exists(path) and not target.is_file():  # the real path of /dev/stdout, say, may not exist
+    if os.path.exists(path) and not target.is_file():  # the real path of /dev/stdout may not exist
         with naming(path), open(path, "wb") as file:
             yield file
         return
@@ -90,7 +89,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def move_into_place(temporary: Path, target: Path) -> None:
-    """Give a finished, closed file its name, once its bytes are on the disk."""
+    """Rename a finished, closed file once its bytes are on the disk."""
     with open(temporary, "r+b") as file:
         os.fsync(file.fileno())
     os.replace(temporary, target)
@@ -103,7 +102,7 @@ def move_into_place(temporary: Path, target: Path) -> None:
 
 
 def read_bounded(path: str | os.PathLike[str], most: int) -> bytes | None:
-    """Return what a file holds, or None if that is more than `most` bytes; pipes and devices have no end to rely on."""
+    """Return the contents of a file, or None if they are more than `most` bytes: a pipe may have no end."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
@@ -117,10 +116,9 @@ def read_bounded(path: str | os.PathLike[str], most: int) -> bytes | None:
 
 
 def keep_former(*paths: str | os.PathLike[str]) -> None:
-    """Move the files that are there to numbered names beside them: weights.1.safetensors.
+    """Rename existing files to numbered names: weights.1.safetensors.
 
-    All of them get the same number, the first that is free for each, so what belongs together stays
-    recognisable.
+    All get the same number, the first that is free for each, so that files of one run have one number.
 
     >>> import tempfile
     >>> notes = Path(tempfile.mkdtemp(), "notes.txt")
@@ -140,7 +138,7 @@ def keep_former(*paths: str | os.PathLike[str]) -> None:
 
 
 def remove_unfinished(path: str | os.PathLike[str]) -> None:
-    """Remove what `replacing` leaves beside `path` when the process is killed in its block."""
+    """Remove the temporary files that `replacing` leaves beside `path` when its process is killed."""
     target = Path(os.path.realpath(path))
     for temporary in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.tmp"):
         temporary.unlink(missing_ok=True)

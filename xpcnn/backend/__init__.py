@@ -29,3 +29,7 @@ __all__ = [
     "use_backend",
     "xp",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

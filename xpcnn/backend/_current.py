@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from xpcnn import kernels as substitution
 from xpcnn.backend._registry import Backend, _open, _opening, _with_kernels
 from xpcnn.errors import BackendError
+from xpcnn.kernels.registry import OPS
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -132,6 +133,7 @@ class Substitutable(Protocol[P, R]):
 def accelerated(reference: Callable[P, R]) -> Substitutable[P, R]:
     """Let the active backend put its own kernel of the same name in place of this one."""
     name = reference.__name__
+    OPS.add(name)
 
     @functools.wraps(reference)
     def dispatch(*args: P.args, **kwargs: P.kwargs) -> R:

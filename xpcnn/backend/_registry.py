@@ -14,6 +14,7 @@ import numpy as np
 from xpcnn import kernels as substitution
 from xpcnn.errors import BackendError, KernelError
 from xpcnn.kernels.fused import renewed
+from xpcnn.kernels.registry import check_names
 
 Array: TypeAlias = Any
 """An array of the active backend: numpy.ndarray, cupy.ndarray or simulated.ndarray."""
@@ -41,6 +42,7 @@ class Backend:
     """The number of the device, if it was asked for."""
 
     def __post_init__(self) -> None:
+        check_names(self.kernels, f"Backend {self.name}")
         object.__setattr__(self, "kernels", renewed(self.kernels))
 
 

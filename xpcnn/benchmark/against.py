@@ -1,28 +1,26 @@
-"""Ours and PyTorch in turn: the same network, weights, batches and optimizer."""
+"""Ours and PyTorch take turns: the same network, weights, batches and optimizer."""
 
 from contextlib import ExitStack
 from dataclasses import asdict
 
 import numpy as np
 
-from xpcnn.benchmark.contest import Answers, agreement, check_losses, in_turn, ratio, round_medians
-from xpcnn.benchmark.noise import quietest
-from xpcnn.benchmark.overview import (
-    OURS,
+from xpcnn._table import text_table
+from xpcnn.benchmark.contest import (
+    Answers,
     Effort,
-    Environment,
     Json,
-    Report,
     enter,
-    machine_table,
-    megabytes,
-    title,
+    in_turn,
+    quietest,
+    round_medians,
+    same_losses,
 )
+from xpcnn.benchmark.overview import OURS, Environment, Report, machine_table, megabytes, title
 from xpcnn.benchmark.phases import PHASES
 from xpcnn.benchmark.processes import Worker
-from xpcnn.benchmark.timing import spread
+from xpcnn.benchmark.timing import ratio, spread
 from xpcnn.benchmark.workload import Workload
-from xpcnn.commands.tables import aligned
 
 CONTIGUOUS, CHANNELS_LAST = "PyTorch, contiguous", "PyTorch, channels last"
 PROGRAMS: dict[str, Json] = {
@@ -30,12 +28,18 @@ PROGRAMS: dict[str, Json] = {
     CONTIGUOUS: {"program": "pytorch", "channels_last": False},
     CHANNELS_LAST: {"program": "pytorch", "channels_last": True},
 }
-CHECKED = 3
-"""Losses that must agree before anything is timed."""
+
+EXPLAINED = """
+The table has milliseconds, medians of all steps. Data is the making of a batch and, where there
+is a device, its upload; it is timed on both sides and is part of the step. Each contender is a
+process of its own with all cores. Dropout is off while losses are compared, since each draws its
+own masks, and on while time is taken. MB: memory at the peak of the first step, above weights and
+batch.
+"""
 
 
 def against_pytorch(work: Workload, environment: Environment, effort: Effort) -> Report:
-    """Time a training here and in PyTorch, in both of its memory formats, of which the better one counts.
+    """Time a training here and in PyTorch, in both of its memory formats, of which the faster one counts.
 
     Raises
     ------
@@ -52,53 +56,34 @@ def against_pytorch(work: Workload, environment: Environment, effort: Effort) ->
             for name, options in PROGRAMS.items()
         }
         entrants, opened, effort = enter(workers, work, effort, PROGRAMS)
-        losses = {
-            name: workers[name].ask("losses", workload=asdict(work), count=CHECKED, **options)
-            for name, options in PROGRAMS.items()
-        }
-        check_losses(losses)
+        losses, agreement = same_losses(workers, work, PROGRAMS)
         found = quietest(
             lambda: in_turn(entrants, effort.rounds),
-            lambda answers: max(spread(quotient) for quotient in quotients(answers).values()),
+            lambda answers: max(map(spread, quotients(answers).values())),
             effort.bound,
             effort.warn,
         )
         machine = workers[OURS].ask("machine") | {"pytorch": workers[CONTIGUOUS].ask("machine")["pytorch"]}
-
     rounds = {name: round_medians(answers) for name, answers in found.value.items()}
     ratios = {name: ratio(rounds[name], rounds[OURS]) for name in (CONTIGUOUS, CHANNELS_LAST)}
     better = min(ratios, key=lambda name: ratios[name].median)
-    judged = ratios[better]
-    memory = {name: told["memory"] for name, told in opened.items()}
+    memory = {name: report["memory"] for name, report in opened.items()}
     lines = [
-        title(work),
-        f"in turn: {effort}",
-        agreement(losses),
-        "",
-        contest_table(work, found.value, memory),
-        "",
+        title(work), f"in turn: {effort}", agreement, "", contest_table(work, found.value, memory), "",
         "PyTorch's time by xpcnn's in the same round: the median of the rounds (lowest to highest)",
         *(
             f"    {name.removeprefix('PyTorch, '):<13}  {value}"
-            + ("  PyTorch's better format, which counts" if name == better else "")
+            + "  PyTorch's better format, which counts" * (name == better)
             for name, value in ratios.items()
         ),
-        verdict(judged.median) if found.trusted else "Who is the faster cannot be said:",
-        str(found),
-        "",
-        "The table has milliseconds, medians of all steps. Data is the making of a batch and, where there",
-        "is a device, its upload; it is timed on both sides and is part of the step. Each contender is a",
-        "process of its own with all cores. Dropout is off while losses are compared, since each draws its",
-        "own masks, and on while time is taken. MB: memory at the peak of the first step, above weights and",
-        "batch.",
-        "",
-        machine_table(machine, effort),
-    ]
+        verdict(ratios[better].median) if found.trusted else "Which is faster cannot be said:",
+        str(found), EXPLAINED, machine_table(machine, effort),
+    ]  # fmt: skip
     result: Json = {
         **asdict(work), **effort.record(), "losses": losses,
         "ratios": {name: value._asdict() for name, value in ratios.items()}, "better_format": better,
-        "ratio": judged._asdict(), "memory_bytes": memory, "seconds": found.value, "noise": found.record(),
-        "machine": machine,
+        "ratio": ratios[better]._asdict(), "memory_bytes": memory, "seconds": found.value,
+        "noise": found.record(), "machine": machine,
     }  # fmt: skip
     return Report("\n".join(lines), result)
 
@@ -110,25 +95,26 @@ def quotients(answers: dict[str, Answers]) -> dict[str, np.ndarray]:
 
 
 def verdict(quotient: float) -> str:
-    """Say in a sentence who is faster.
+    """Say in a sentence which is faster.
 
     >>> verdict(1.25), verdict(0.5)
-    ('xpcnn is the faster: PyTorch takes 1.25 times as long.', 'PyTorch is the faster: xpcnn takes 2.00 times as long.')
+    ('xpcnn is faster: PyTorch takes 1.25 times as long.', 'PyTorch is faster: xpcnn takes 2.00 times as long.')
     """
     if quotient > 1:
-        return f"xpcnn is the faster: PyTorch takes {quotient:.2f} times as long."
-    return f"PyTorch is the faster: xpcnn takes {1 / quotient:.2f} times as long."
+        return f"xpcnn is faster: PyTorch takes {quotient:.2f} times as long."
+    return f"PyTorch is faster: xpcnn takes {1 / quotient:.2f} times as long."
 
 
 def contest_table(work: Workload, answers: dict[str, Answers], memory: dict[str, int | None]) -> str:
     """Lay out a row for every contender: milliseconds of each phase and of the step, images a second, memory."""
-    rows = []
+    rows: list[tuple[str, ...]] = [("", *PHASES, "step", "images/s", "MB")]
     for name, rounds in answers.items():
         seconds = np.concatenate(rounds)
         step = float(np.median(seconds.sum(axis=1)))
         size = memory[name]
-        rows.append((
-            name, *(f"{1e3 * float(value):.2f}" for value in np.median(seconds, axis=0)), f"{1e3 * step:.2f}",
-            f"{work.batch_size / step:,.0f}", "." if size is None else megabytes(size),
-        ))  # fmt: skip
-    return aligned([("", *PHASES, "step", "images/s", "MB"), *rows])
+        times = (*np.median(seconds, axis=0), step)
+        speed = f"{work.batch_size / step:,.0f}"
+        rows.append(
+            (name, *(f"{1e3 * t:.2f}" for t in times), speed, "." if size is None else megabytes(size))
+        )
+    return text_table(rows)

@@ -1,27 +1,38 @@
-"""Contenders in turn: K steps of one, K of the other, round after round, and their ratio in each round.
+"""Contenders take turns: some steps of one, some of the other, round after round, until the rounds agree.
 
-A machine is faster at one minute than at the next, for all contenders alike; the ratio within a round does not mind.
-The order turns round from one round to the next, so that nobody always comes first.
+A machine is faster in one minute than in the next, for all contenders alike; the ratio within a round is not affected.
+The order is reversed from one round to the next, so that nobody always comes first.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from xpcnn.benchmark.machine import load
+from xpcnn.benchmark.workload import Workload
 from xpcnn.errors import BenchmarkError
 
 PAUSE = 0.05
-"""Seconds between two turns: the threads of a BLAS wait in a busy loop for about as long, on cores of the next."""
+"""Seconds between two turns: the threads of a BLAS wait in a busy loop for about as long, on the next one's cores."""
 
 IDLE = 1
 """Steps at the beginning of a turn that do not count: the caches hold what the one before needed."""
 
-TOLERANCE = 1e-4
-"""How far the losses of two contenders may be apart, relatively."""
+TURN, MOST_STEPS, LEAST_WARM_UP = 0.25, 50, 3
+"""Seconds of a turn, unless its steps are given; its most steps; and the fewest before all turns."""
 
+CHECKED, TOLERANCE = 3, 1e-4
+"""Losses that are compared before anything is timed, and the relative difference that is allowed."""
+
+BOUND, ATTEMPTS = 0.15, 3
+"""The spread that is trusted, and how often at most one thing is measured."""
+
+Json = dict[str, Any]
 Answers = list[Any]
+T = TypeVar("T")
 
 
 class Asked(Protocol):
@@ -40,15 +51,102 @@ class Entrant(NamedTuple):
     steps: int
 
 
-class Ratio(NamedTuple):
-    """The median over rounds of one contender's time by another's, and the lowest and highest."""
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: rounds, steps in each, steps before; and the spread that is trusted.
 
-    median: float
-    low: float
-    high: float
+    Where a number of steps is None, as many as take TURN seconds are taken.
+    """
+
+    rounds: int = 7
+    steps: int | None = None
+    warm_up: int | None = None
+    bound: float = BOUND
+    warn: Callable[[str], None] = lambda text: None
+    load_before: float | None = field(default_factory=load)
+
+    def counted(self, seconds: float) -> "Effort":
+        """Return the effort for a step of so many seconds: its numbers are all known."""
+        fitting = min(max(round(TURN / seconds), 1), MOST_STEPS)
+        steps = fitting if self.steps is None else self.steps
+        warm_up = max(fitting, LEAST_WARM_UP) if self.warm_up is None else self.warm_up
+        return replace(self, steps=steps, warm_up=warm_up)
+
+    def record(self) -> Json:
+        """Return the numbers, for JSON."""
+        return {name: getattr(self, name) for name in ("rounds", "steps", "warm_up", "load_before")}
 
     def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.rounds} rounds of {self.steps} step{'s' * (self.steps != 1)}, after {self.warm_up} to warm up"
+
+
+class Quietest(NamedTuple, Generic[T]):
+    """The measurement that spread least, and how often it took."""
+
+    value: T
+    spread: float
+    bound: float
+    attempts: int
+
+    @property
+    def trusted(self) -> bool:
+        """Tell whether the spread stays within the bound."""
+        return self.spread <= self.bound
+
+    def __str__(self) -> str:
+        times = {1: "once", 2: "twice"}.get(self.attempts, f"{self.attempts} times")
+        if self.trusted:
+            again = f"; measured {times}" if self.attempts > 1 else ""
+            return f"the rounds spread by {self.spread:.0%} (up to {self.bound:.0%} is trusted{again})"
+        return (
+            f"NOT TO BE TRUSTED: measured {times}, and even in the quietest the rounds spread by {self.spread:.0%}; up "
+            f"to\n{self.bound:.0%} is trusted. Something else uses this machine, or it changes its speed."
+        )
+
+    def record(self) -> Json:
+        """Return all but the measurement, for JSON."""
+        names = ("spread", "bound", "attempts", "trusted")
+        return {name: getattr(self, name) for name in names}
+
+
+def quietest(
+    measure: Callable[[], T],
+    spread: Callable[[T], float],
+    bound: float = BOUND,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Quietest[T]:
+    """Measure, and again while the spread is above the bound, ATTEMPTS times at most; return the quietest."""
+    best: Quietest[T] | None = None
+    for attempt in range(1, ATTEMPTS + 1):
+        value = measure()
+        found = spread(value)
+        best = Quietest(value, found, bound, attempt) if best is None or found < best.spread else best
+        best = best._replace(attempts=attempt)
+        if best.trusted:
+            break
+        if attempt < ATTEMPTS:
+            warn(
+                f"the rounds spread by {found:.0%}, more than {bound:.0%}: the machine is noisy, measuring again"
+            )
+    assert best is not None
+    return best
+
+
+def enter(
+    workers: Mapping[str, Asked], work: Workload, effort: Effort, options: Mapping[str, Json] | None = None
+) -> tuple[dict[str, Entrant], dict[str, Json], Effort]:
+    """Open a training in every worker, and warm it up; return them, each worker's report, and the steps of a turn."""
+    opened = {
+        name: worker.ask("open", workload=asdict(work), **(options or {}).get(name, {}))
+        for name, worker in workers.items()
+    }
+    effort = effort.counted(max(report["seconds"] for report in opened.values()))
+    entrants = {
+        name: Entrant(worker, opened[name]["number"], effort.steps or 1) for name, worker in workers.items()
+    }
+    for worker, number, _ in entrants.values():
+        worker.ask("steps", number=number, count=0, idle=effort.warm_up)
+    return entrants, opened, effort
 
 
 def in_turn(
@@ -57,7 +155,7 @@ def in_turn(
     do: str = "steps",
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Answers]:
-    """Ask everybody to `do` its steps, `rounds` times; return each one's answers, a round each."""
+    """Ask everybody to `do` its steps, `rounds` times; return each one's answers, one for each round."""
     answers: dict[str, Answers] = {name: [] for name in entrants}
     order = list(entrants)
     for _ in range(rounds):
@@ -78,39 +176,29 @@ def round_medians(answers: Answers) -> np.ndarray:
     return np.array([np.median(np.sum(steps, axis=1)) for steps in answers])
 
 
-def ratio(ours: np.ndarray, theirs: np.ndarray) -> Ratio:
-    """Compare two contenders, by their medians of each round.
+def same_losses(
+    workers: Mapping[str, Asked], work: Workload, options: Mapping[str, Json] | None = None
+) -> tuple[dict[str, list[float]], str]:
+    """Compute the first losses in every worker; return them, and a sentence on how well they agree.
 
-    >>> print(ratio(np.array([1.0, 2.0, 2.2]), np.array([2.0, 4.0, 4.0])))
-    0.50 (0.50 to 0.55)
+    Raises
+    ------
+    BenchmarkError
+        If they differ by more than TOLERANCE, or are not finite.
     """
-    each = ours / theirs
-    return Ratio(float(np.median(each)), float(each.min()), float(each.max()))
-
-
-def losses_apart(losses: Mapping[str, list[float]]) -> float:
-    """Return the largest relative difference of any contender's loss from the first contender's."""
+    losses = {
+        name: worker.ask("losses", workload=asdict(work), count=CHECKED, **(options or {}).get(name, {}))
+        for name, worker in workers.items()
+    }
     first, *others = (np.array(values) for values in losses.values())
-    return max(float(np.max(np.abs(other - first) / np.abs(first))) for other in others)
-
-
-def check_losses(losses: Mapping[str, list[float]]) -> None:
-    """Raise BenchmarkError if the losses of contenders are apart by more than TOLERANCE, or are no numbers."""
-    apart = losses_apart(losses)
-    if not apart <= TOLERANCE:
-        told = "; ".join(f"{name}: {' '.join(f'{x:.6f}' for x in values)}" for name, values in losses.items())
-        raise BenchmarkError(
-            f"the first losses differ by {apart:.1e}, and {TOLERANCE:g} is allowed ({told}); these are not the same "
-            "network, so nothing was timed"
+    difference = max(float(np.max(np.abs(other - first) / np.abs(first))) for other in others)
+    if not difference <= TOLERANCE:
+        found = "; ".join(
+            f"{name}: {' '.join(f'{x:.6f}' for x in values)}" for name, values in losses.items()
         )
-
-
-def agreement(losses: Mapping[str, list[float]]) -> str:
-    """Say how well the losses agree.
-
-    >>> agreement({"here": [2.0, 1.0], "there": [2.0, 1.0]})
-    'their first 2 losses, dropout off, agree to the bit'
-    """
-    apart, count = losses_apart(losses), len(next(iter(losses.values())))
-    text = f"to {apart:.0e}" if apart else "to the bit"
-    return f"their first {count} losses, dropout off, agree {text}"
+        raise BenchmarkError(
+            f"the first losses differ by {difference:.1e}, and {TOLERANCE:g} is allowed ({found}); these are not the "
+            "same network, so nothing was timed"
+        )
+    how = f"to {difference:.0e}" if difference else "to the bit"
+    return losses, f"their first {CHECKED} losses, dropout off, agree {how}"

@@ -5,22 +5,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpcnn._table import text_table
 from xpcnn.benchmark.phases import Clock, OwnTraining
 from xpcnn.benchmark.timing import Timing, timing
-from xpcnn.commands.tables import aligned
 from xpcnn.debug.tracing import traced
 
-WIDTH = 100
-"""Columns of the terminal that the table is laid out for."""
-
-KIND = 12
-"""Columns of the layer's kind: GlobalAveragePooling loses its end."""
+WIDTH, KIND = 100, 12
+"""Columns of the terminal that the table is laid out for; columns of the layer's kind."""
 
 LOSS, REST = "loss", "the rest"
 
 
 class Place(NamedTuple):
-    """A row of the table: the layer's dotted name and kind, the shape of its output, operations there and back."""
+    """A row of the table: the layer's dotted name and kind, the shape of its output, its operations."""
 
     name: str
     kind: str
@@ -30,11 +27,10 @@ class Place(NamedTuple):
 
 
 def places(training: OwnTraining, input_shape: tuple[int, ...], batch_size: int) -> list[Place]:
-    """Return a place for every layer that is no container, in forward order, and one for the loss.
+    """Return a place for every layer that is not a container, in forward order, and one for the loss.
 
-    Layers that are computed as one step are one place, as `Sequential.plan` names them.
-
-    Operations are counted as `phases.operations` counts them.
+    Layers that are computed as one step are one place, with `Sequential.plan`'s name. Operations are counted as
+    `phases.operations` counts them.
     """
     rows: list[Place] = []
     steps = {single: name for name, _ in training.model.named_steps() for single in _singles(name)}
@@ -64,12 +60,14 @@ def time_layers(
     """Train for `steps`; return the seconds of each place, forward and backward, and of the step's other phases.
 
     The result is (steps, len(rows) + 1, 2); the last row holds the update, and data with all that is in no layer:
-    what containers add up and lay side by side, and the readings of the clock.
+    what containers compute, and the readings of the clock.
     """
     index = {row.name: number for number, row in enumerate(rows)}
     ways = {"forward": 0, "backward": 1}
+    parts = {"loss": (index[LOSS], 0), "loss backward": (index[LOSS], 1), "update": (len(rows), 0)}
     result = np.zeros((steps, len(rows) + 1, 2))
     begun: list[float] = []
+    last = 0.0
 
     def now() -> float:
         training.synchronize()
@@ -83,63 +81,46 @@ def time_layers(
         if name in index:
             seconds[index[name], ways[direction]] += now() - begun.pop()
 
-    loss, criterion = index[LOSS], training.criterion
+    def after(part: str, value: Any) -> None:
+        nonlocal last
+        before, last = last, now()
+        if part in parts:
+            seconds[parts[part]] = last - before
+
     with traced(training.model, enter, leave):
         for seconds in result:
             begin = now()
-            training.data()
-            output = training.model(training.images)
-            times = [now()]
-            training.loss = criterion(output, training.labels)
-            times.append(now())
-            gradient = criterion.backward()
-            times.append(now())
-            seconds[loss] = np.diff(times)
-            training.model.backward(gradient, need_dx=False)
-            times = [now()]
-            training.update()
-            times.append(now())
-            seconds[-1] = times[1] - times[0], times[1] - begin
-            seconds[-1, 1] -= seconds[:-1].sum() + seconds[-1, 0]
+            training.run(lambda phase: None, after)
+            seconds[-1, 1] = last - begin - seconds.sum()
     return result
 
 
-def layer_timings(rows: list[Place], seconds: np.ndarray) -> dict[str, tuple[Timing, Timing]]:
-    """Return the timings, forward and backward, of every place, and of "update" and "the rest", a phase each."""
-    total = float(seconds.sum())
-    table = {}
-    for number, row in enumerate(rows):
-        there, back = seconds[:, number].T
-        table[row.name] = timing(there, total, row.forward), timing(back, total, row.backward)
-    nothing = timing(np.zeros(len(seconds)), total)
-    update, rest = seconds[:, -1].T
-    return table | {
-        "update": (timing(update, total), nothing),
-        REST: (timing(rest, total), nothing),
-    }
+def layer_table(rows: list[Place], seconds: np.ndarray) -> str:
+    """Lay out the result of `time_layers`, in milliseconds, and the sum; a long name loses its beginning.
 
-
-def layer_table(rows: list[Place], table: dict[str, tuple[Timing, Timing]], seconds: np.ndarray) -> str:
-    """Lay out what `layer_timings` returned, in milliseconds, and the sum; a long name loses its beginning.
-
-    "+-" is half of what lies between 10% and 90% of the steps, in per cent of the median.
+    "+-" is half of the range between 10% and 90% of the steps, in per cent of the median.
     """
-    head = ("layer", "kind", "output", "forward", "+-", "backward", "+-", "share", "GFLOP/s")
-    known, lines = {row.name: row for row in rows}, []
-    for name, (there, back) in table.items():
-        row = known.get(name)
-        counted = there.operations + back.operations
-        rate = counted / (there.median_ms + back.median_ms) / 1e6 if counted else 0
-        lines.append((
-            name, _beginning(row.kind) if row else "", "x".join(map(str, row.shape)) if row else "",
-            *_median(there), *(_median(back) if row else ("", "")), f"{there.share + back.share:.1%}",
-            f"{rate:.1f}" if counted else ".",
-        ))  # fmt: skip
-    sums = seconds.sum(axis=(1, 2))
-    step = timing(sums, float(sums.sum()), sum(row.forward + row.backward for row in rows))
-    lines.append(("step", "", "", *_median(step), "", "", "100.0%", f"{step.gflops:.1f}"))
-    room = WIDTH - sum(2 + max(map(len, column)) for column in list(zip(head, *lines, strict=True))[1:])
-    return aligned([head, *((_ending(name, room), *cells) for name, *cells in lines)])
+    total = float(seconds.sum())
+    lines: list[tuple[str, ...]] = [
+        ("layer", "kind", "output", "forward", "+-", "backward", "+-", "share", "GFLOP/s")
+    ]
+
+    def add(name: str, kind: str, shape: str, sides: list[np.ndarray], operations: int = 0) -> None:
+        times = [timing(side, total) for side in sides]
+        middle = sum(one.median_ms for one in times)
+        speed = f"{operations / middle / 1e6:.1f}" if operations else "."
+        cells = [cell for one in times for cell in _median(one)] + ["", ""] * (2 - len(times))
+        lines.append((name, kind, shape, *cells, f"{sum(one.share for one in times):.1%}", speed))
+
+    for number, row in enumerate(rows):
+        kind = row.kind if len(row.kind) <= KIND else f"{row.kind[: KIND - 2]}.."
+        sides = [*seconds[:, number].T]
+        add(row.name, kind, "x".join(map(str, row.shape)), sides, row.forward + row.backward)
+    add("update", "", "", [seconds[:, -1, 0]])
+    add(REST, "", "", [seconds[:, -1, 1]])
+    add("step", "", "", [seconds.sum(axis=(1, 2))], sum(row.forward + row.backward for row in rows))
+    room = WIDTH - sum(2 + max(map(len, column)) for column in list(zip(*lines, strict=True))[1:])
+    return text_table([(_ending(name, room), *cells) for name, *cells in lines])
 
 
 def _median(row: Timing) -> tuple[str, str]:
@@ -147,12 +128,8 @@ def _median(row: Timing) -> tuple[str, str]:
     return f"{row.median_ms:.2f}", f"{min(half, 999):.0f}%" if row.median_ms else "."
 
 
-def _beginning(kind: str) -> str:
-    return kind if len(kind) <= KIND else f"{kind[: KIND - 2]}.."
-
-
 def _ending(name: str, room: int) -> str:
-    """Cut a name's beginning off, where it is too long.
+    """Cut off a name's beginning, where it is too long.
 
     >>> _ending("layer1.0.residual.body.conv1", 16)
     '..ual.body.conv1'

@@ -1,14 +1,25 @@
-"""What a time depends on."""
+"""What a time depends on, and how fast this machine multiplies matrices."""
 
 import datetime
 import os
 import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
-from xpcnn.backend import active_backend
-from xpcnn.commands.diagnosis import blas_rows, gpu_rows, host_row
+from xpcnn.backend import active_backend, synchronize, to_device, xp
+from xpcnn.commands.diagnosis import blas_rows, cores, gpu_rows, host_row
+
+SMALLEST, LARGEST = 512, 8192
+"""Sides of the matrices that are multiplied."""
+
+LONG_ENOUGH, REPEATS = 0.02, 5
+"""Seconds of a product from which a larger one is no faster; how often each is computed."""
 
 
 def machine() -> dict[str, str]:
@@ -29,7 +40,7 @@ def machine() -> dict[str, str]:
 
 
 def load() -> float | None:
-    """Return how many programs wanted a core in the last minute, on the average; None where nobody counts."""
+    """Return how many programs wanted a core in the last minute, on average; None on Windows."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
@@ -39,6 +50,32 @@ def threads() -> int:
     return int(asked) if asked.isdecimal() and int(asked) else cores()
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def product_peak(clock: Callable[[], float] = time.perf_counter, largest: int = LARGEST) -> float:
+    """Return 10^9 operations a second of the best of several products of square float32 matrices.
+
+    A product of side n takes 2 n^3 operations; the sides are doubled until a product takes LONG_ENOUGH. On the CPU
+    every thread has a product of its own and a BLAS of one thread, as in the kernels.
+    """
+    streams = 1 if active_backend().asynchronous else threads()
+    best, side, seconds = 0.0, SMALLEST, 0.0
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(streams) as pool:
+        while side <= largest and seconds < LONG_ENOUGH:
+            multiply = [_product(side, seed) for seed in range(streams)]
+            for _ in range(REPEATS):
+                begin = clock()
+                for done in [pool.submit(copy_context().run, one) for one in multiply]:  # on this backend
+                    done.result()
+                synchronize()
+                seconds = clock() - begin
+                best = max(best, streams * 2 * side**3 / seconds / 1e9)
+            side *= 2
+    return best
+
+
+def _product(side: int, seed: int) -> Callable[[], Any]:
+    """Return a function that multiplies two matrices into a third, all allocated before."""
+    rng = np.random.default_rng(seed)
+    a, b = (to_device(rng.standard_normal((side, side), np.float32)) for _ in range(2))
+    y = xp.matmul(a, b)
+    synchronize()
+    return lambda: xp.matmul(a, b, out=y)

@@ -1,13 +1,4 @@
-"""How much memory one training step takes at its peak, above what was there before it.
-
-What is there before: the program, weights, gradients, the optimizer's state, and one batch on the host. The step is the
-first of its process, so it also pays for what is made once and kept, such as the kernels' workspaces.
-
-On Linux what the C library keeps of freed memory is given back to the system, and the kernel's high-water mark of the
-process (VmHWM) is set back, before the step. On macOS, and where Linux
-does not allow that, the mark of the whole process so far (getrusage) is read before and after, and a step that stays
-below what the start needed shows as 0. On Windows nothing is measured. On a GPU it is the growth of CuPy's memory pool.
-"""
+"""How much memory a training step takes at its peak, above what was there before it: docs/benchmark.md says how."""
 
 import contextlib
 import ctypes
@@ -22,44 +13,51 @@ CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 class Memory(NamedTuple):
-    """Bytes at the peak above the start, or None where they cannot be told, and how they were read."""
+    """Bytes at the peak above the start, or None where they cannot be read, and how they were read."""
 
     bytes: int | None
     how: str
 
 
-def peak_of(step: Callable[[], object]) -> Memory:
-    """Call `step` once, and tell how far its memory rose."""
+def watch_memory() -> Callable[[], Memory]:
+    """Begin to watch; the function that is returned says how far memory has risen since.
+
+    On a GPU it is the growth of CuPy's pool. On Linux the process's high-water mark is set back now. Elsewhere it is
+    the growth of the largest size so far; on Windows it is None.
+    """
     pool = getattr(active_backend().module, "get_default_memory_pool", None)
     if pool is not None:
-        return _of_pool(step, pool())
+        return _of_pool(pool())
     if (start := _start_on_linux()) is not None:
-        step()
-        return Memory(_status("VmHWM") - start, "VmHWM, set back before it")
+        return lambda: Memory(_status("VmHWM") - start, "VmHWM, set back before it")
     try:
         import resource
     except ModuleNotFoundError:
-        step()
-        return Memory(None, "not measured on this system")
+        return lambda: Memory(None, "not measured on this system")
     unit = 1 if sys.platform == "darwin" else 1024
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Memory((after - before) * unit, "getrusage: above the largest so far")
+
+    def largest() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    before = largest()
+    return lambda: Memory(largest() - before, "getrusage: above the largest so far")
 
 
-def _of_pool(step: Callable[[], object], pool: object) -> Memory:
+def _of_pool(pool: object) -> Callable[[], Memory]:
     """CuPy's pool keeps what is freed, so its growth is the peak, once it has given back what it kept."""
     synchronize()
     pool.free_all_blocks()  # type: ignore[attr-defined]
     before = pool.total_bytes()  # type: ignore[attr-defined]
-    step()
-    synchronize()
-    return Memory(pool.total_bytes() - before, "the pool of the device")  # type: ignore[attr-defined]
+
+    def risen() -> Memory:
+        synchronize()
+        return Memory(pool.total_bytes() - before, "the pool of the device")  # type: ignore[attr-defined]
+
+    return risen
 
 
 def _start_on_linux() -> int | None:
-    """Set the high-water mark back to what the process holds now, and return that; None where it cannot be."""
+    """Set the high-water mark back to the present size, and return that; None where it cannot be done."""
     with contextlib.suppress(AttributeError, OSError):  # musl and macOS have none
         ctypes.CDLL(None).malloc_trim(0)
     try:

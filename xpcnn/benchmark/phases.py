@@ -3,21 +3,25 @@
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from xpcnn.backend import synchronize, to_device
-from xpcnn.benchmark.memory import Memory, peak_of
+from xpcnn.benchmark.memory import Memory, watch_memory
 from xpcnn.data import batches
 from xpcnn.errors import DatasetError
 from xpcnn.layers import Layer
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import Optimizer
+from xpcnn.training import step
 
 PHASES = ("data", "forward", "backward", "update")
 """A batch and its upload; the network and its loss; their gradients; the optimizer's step."""
+
+ENDS = {"loss": "forward", "backward": "backward", "update": "update"}
+"""Which phase is over after a part of `training.step`."""
 
 Clock: TypeAlias = Callable[[], float]
 Feed: TypeAlias = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -25,41 +29,40 @@ Feed: TypeAlias = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 class Training(ABC):
-    """A network in training, whoever computes it: the four phases of a step, to be called in this order."""
+    """A network in training, here or in another program."""
 
     loss: Any = None
-    """Of the last forward, wherever it lives; ``float(loss)`` reads it."""
+    """Of the last step; ``float(loss)`` reads it."""
+
+    versions: Mapping[str, str] = {}
+    """Of programs other than this one, for the record."""
 
     @abstractmethod
-    def data(self) -> None:
-        """Take the next batch and bring it to where the network computes."""
-
-    @abstractmethod
-    def forward(self) -> None:
-        """Compute the network's output and its loss."""
-
-    @abstractmethod
-    def backward(self) -> None:
-        """Compute the gradient of every parameter."""
-
-    @abstractmethod
-    def update(self) -> None:
-        """Let the optimizer take its step."""
+    def run(self, mark: Callable[[str], object]) -> None:
+        """Train on the next batch; call ``mark(phase)`` when each of PHASES is over."""
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Wait until all that was asked for is computed."""
+        """Wait until everything asked for is computed."""
+
+    def watch_memory(self) -> Callable[[], Memory]:
+        """Begin to watch memory; the function that is returned says how far it has risen."""
+        return watch_memory()
 
     def step(self, clock: Clock = time.perf_counter) -> list[float]:
         """Train on one batch; return the seconds of each of PHASES.
 
-        The device is synchronised before each reading of the clock, and a phase begins where the one before it
-        ended, so the phases of a step add up to the step.
+        The clock is read when the device is done, and a phase begins where the one before ended, so the phases
+        of a step add up to the step.
         """
-        times = [self._now(clock)]
-        for phase in (self.data, self.forward, self.backward, self.update):
-            phase()
-            times.append(self._now(clock))
+        times: list[float] = []
+
+        def read(phase: str = "") -> None:
+            self.synchronize()
+            times.append(clock())
+
+        read()
+        self.run(read)
         return [end - begin for begin, end in itertools.pairwise(times)]
 
     def steps(self, count: int, clock: Clock = time.perf_counter) -> np.ndarray:
@@ -67,23 +70,10 @@ class Training(ABC):
         return np.array([self.step(clock) for _ in range(count)]).reshape(count, len(PHASES))
 
     def first_step(self) -> Memory:
-        """Train on one batch, and tell how far memory rose; the batch is there before."""
-        self.data()
-
-        def step() -> None:
-            self.forward()
-            self.backward()
-            self.update()
-
-        return self.memory_of(step)
-
-    def memory_of(self, step: Callable[[], object]) -> Memory:
-        """Call `step`, and tell how far memory rose."""
-        return peak_of(step)
-
-    def _now(self, clock: Clock) -> float:
-        self.synchronize()
-        return clock()
+        """Train on one batch; return how far memory rose once the batch was there."""
+        risen: list[Callable[[], Memory]] = []
+        self.run(lambda phase: risen.append(self.watch_memory()) if phase == "data" else None)
+        return risen[0]()
 
 
 class OwnTraining(Training):
@@ -93,17 +83,19 @@ class OwnTraining(Training):
         self.model, self.optimizer, self.feed = model.train(), optimizer, feed
         self.criterion = SoftmaxCrossEntropy()
 
-    def data(self) -> None:
-        self.images, self.labels = map(to_device, next(self.feed))
+    def run(
+        self, mark: Callable[[str], object], after: Callable[[str, Any], object] = lambda *_: None
+    ) -> None:
+        """Train on the next batch; `after` is called as `training.step` calls it."""
 
-    def forward(self) -> None:
-        self.loss = self.criterion(self.model(self.images), self.labels)
+        def both(part: str, value: Any) -> None:
+            after(part, value)
+            if part in ENDS:
+                mark(ENDS[part])
 
-    def backward(self) -> None:
-        self.model.backward(self.criterion.backward(), need_dx=False)
-
-    def update(self) -> None:
-        self.optimizer.step()
+        images, labels = map(to_device, next(self.feed))
+        mark("data")
+        self.loss = step(self.model, self.criterion, self.optimizer, images, labels, both)
 
     def synchronize(self) -> None:
         synchronize()
@@ -127,32 +119,11 @@ def endless(dataset: tuple[np.ndarray, np.ndarray], batch_size: int) -> Feed:
     return itertools.chain.from_iterable(itertools.repeat(shuffled))
 
 
-def time_steps(
-    model: Layer,
-    optimizer: Optimizer,
-    dataset: tuple[np.ndarray, np.ndarray],
-    *,
-    batch_size: int,
-    steps: int,
-    warm_up: int = 0,
-    clock: Clock = time.perf_counter,
-) -> np.ndarray:
-    """Train for `warm_up` steps and then for `steps` that are timed; return seconds (steps, len(PHASES)).
-
-    Raises
-    ------
-    DatasetError
-        If the data set is smaller than one batch.
-    """
-    training = OwnTraining(model, optimizer, endless(dataset, batch_size))
-    return training.steps(warm_up + steps, clock)[warm_up:]
-
-
 def operations(model: Layer, input_shape: tuple[int, ...], batch_size: int) -> dict[str, int]:
     """Return the floating-point operations of each phase for one batch: two for every multiply-add of the layers.
 
     Backward costs every layer its multiply-adds twice, for dW and for dx; the first layer, whose dx nobody reads,
-    once. Additions of a bias, activations, pooling, the loss and the update count as nothing.
+    once. Biases, activations, pooling, the loss and the update count as nothing.
 
     >>> from xpcnn.layers import Affine, Sequential
     >>> operations(Sequential(Affine(3, 4), Affine(4, 2)), (3,), batch_size=10)

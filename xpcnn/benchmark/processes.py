@@ -1,16 +1,14 @@
-"""Contenders as processes that stay alive, so that they can be asked in turn.
+"""Contenders as processes that stay alive, so that they can take turns.
 
-In one process they could not differ in what is chosen when it starts: kernels, BLAS's threads, who takes memory from
-whom. One after another they would meet different hours of a machine that others use as well.
+In one process they could not differ in what is chosen when it starts: kernels, BLAS's threads, the memory allocator.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import xpcnn
@@ -18,6 +16,7 @@ from xpcnn import errors
 from xpcnn.errors import BenchmarkError, XpcnnError
 
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+PROGRAM = ("-m", "xpcnn.benchmark.worker")
 
 
 class Worker:
@@ -28,11 +27,14 @@ class Worker:
     name : str
         For messages.
     environment : dict
-        Variables that differ from this process's. XPCNN_THREADS holds for BLAS too, which the tuned kernels
-        themselves see to and the reference does not.
+        Variables that differ from this process's. XPCNN_THREADS holds for BLAS too.
+    program : arguments of Python
+        Which program answers.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, environment: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM
+    ) -> None:
         self.name = name
         home = str(Path(xpcnn.__file__).parents[1])  # the same xpcnn there, installed or not
         variables = {**os.environ, **(environment or {})}
@@ -40,8 +42,7 @@ class Worker:
         if threads := variables.get("XPCNN_THREADS"):
             variables |= dict.fromkeys(BLAS_THREADS, threads)
         self.process = subprocess.Popen(
-            # -P: nothing of the folder we are in; -u is not needed, each answer is flushed
-            [sys.executable, "-P", "-m", "xpcnn.benchmark.worker"], env=variables,
+            [sys.executable, "-P", *program], env=variables,  # -P: import nothing from the present folder
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
         )  # fmt: skip
 
@@ -74,15 +75,9 @@ class Worker:
             raise kind(reply["error"])
         return reply["answer"]
 
-    def close(self) -> None:
-        """Let the process end: at once, if it is at work."""
-        self.process.kill()
-        self.process.communicate()
-
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.communicate()

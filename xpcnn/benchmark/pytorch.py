@@ -1,4 +1,4 @@
-"""The same training in PyTorch: the opponent, as its users would write it."""
+"""The same training in PyTorch, as its users would write it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ class TorchTraining(Training):
     work : Workload
         Our network is built first, and copied; the batches are ours.
     channels_last : bool
-        Images and weights lie as (N,H,W,C) in memory, which PyTorch's convolutions like better on many machines.
+        Images and weights are stored as (N,H,W,C), with which PyTorch's convolutions are faster on many machines.
     """
 
     def __init__(self, work: Workload, channels_last: bool) -> None:
@@ -39,30 +39,29 @@ class TorchTraining(Training):
         self.network = network(model, work.input_shape).to(self.device, memory_format=self.format)
         self.optimizer = twin(work.new_optimizer(model), self.network.parameters())
         self.feed, self.criterion = work.feed(), torch.nn.CrossEntropyLoss()
+        self.versions = {"pytorch": version()}
 
-    def data(self) -> None:
+    def run(self, mark: Callable[[str], object]) -> None:
         images, labels = map(self.torch.from_numpy, next(self.feed))
         self.images = images.to(self.device, memory_format=self.format)
-        self.labels = labels.to(self.device).long()
-
-    def forward(self) -> None:
-        self.end = self.criterion(self.network(self.images), self.labels)
-        self.loss = self.end.detach()
-
-    def backward(self) -> None:
+        labels = labels.to(self.device).long()
+        mark("data")
+        loss = self.criterion(self.network(self.images), labels)
+        self.loss = loss.detach()
+        mark("forward")
         self.optimizer.zero_grad()
-        self.end.backward()
-
-    def update(self) -> None:
+        loss.backward()
+        mark("backward")
         self.optimizer.step()
+        mark("update")
 
-    def memory_of(self, step: Callable[[], object]) -> Memory:
+    def watch_memory(self) -> Callable[[], Memory]:
         if self.device.type != "cuda":
-            return super().memory_of(step)
-        self.torch.cuda.reset_peak_memory_stats()
-        before = self.torch.cuda.memory_allocated()
-        step()
-        return Memory(self.torch.cuda.max_memory_allocated() - before, "PyTorch's allocator")
+            return super().watch_memory()
+        cuda = self.torch.cuda
+        cuda.reset_peak_memory_stats()
+        before = cuda.memory_allocated()
+        return lambda: Memory(cuda.max_memory_allocated() - before, "PyTorch's allocator")
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -75,23 +74,21 @@ def twin(optimizer: Optimizer, parameters: Any) -> Any:
     Raises
     ------
     BenchmarkError
-        For one that this function does not know.
+        For one that has no counterpart here.
     """
     kinds, lr = require_torch().optim, optimizer.lr
-    if isinstance(
-        optimizer, Momentum
-    ):  # ours carries lr inside the velocity: with a constant lr it is the same
-        nesterov = isinstance(optimizer, Nesterov)
-        return kinds.SGD(parameters, lr, momentum=optimizer.momentum, nesterov=nesterov)
-    if isinstance(optimizer, Adam):
-        kind = kinds.AdamW if isinstance(optimizer, AdamW) else kinds.Adam
-        return kind(parameters, lr, optimizer.betas, optimizer.eps, optimizer.weight_decay)
-    if isinstance(optimizer, SGD):
-        return kinds.SGD(parameters, lr)
-    if isinstance(optimizer, AdaGrad):
-        return kinds.Adagrad(parameters, lr, eps=optimizer.eps)
-    if isinstance(optimizer, RMSprop):
-        return kinds.RMSprop(parameters, lr, optimizer.decay, optimizer.eps)
+    match optimizer:
+        case Momentum():  # ours has lr inside the velocity: with a constant lr it is the same
+            return kinds.SGD(parameters, lr, optimizer.momentum, nesterov=isinstance(optimizer, Nesterov))
+        case Adam():
+            kind = kinds.AdamW if isinstance(optimizer, AdamW) else kinds.Adam
+            return kind(parameters, lr, optimizer.betas, optimizer.eps, optimizer.weight_decay)
+        case SGD():
+            return kinds.SGD(parameters, lr)
+        case AdaGrad():
+            return kinds.Adagrad(parameters, lr, eps=optimizer.eps)
+        case RMSprop():
+            return kinds.RMSprop(parameters, lr, optimizer.decay, optimizer.eps)
     raise BenchmarkError(
         f"{type(optimizer).__name__} has no counterpart in PyTorch here; take sgd, momentum or adam"
     )

@@ -1,4 +1,4 @@
-"""One number varied: images a step, channels, or threads, and what that does to a step."""
+"""One number varied, images a step, channels or threads, and what that does to a step."""
 
 import csv
 import io
@@ -9,15 +9,25 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpcnn.benchmark.contest import Answers, Entrant, in_turn, round_medians
-from xpcnn.benchmark.machine import cores, threads
-from xpcnn.benchmark.noise import Quietest, quietest
-from xpcnn.benchmark.overview import OURS, Effort, Environment, Json, measured_peak
+from xpcnn._table import text_table
+from xpcnn.benchmark.contest import (
+    Answers,
+    Effort,
+    Entrant,
+    Json,
+    Quietest,
+    enter,
+    in_turn,
+    quietest,
+    round_medians,
+)
+from xpcnn.benchmark.machine import threads
+from xpcnn.benchmark.overview import OURS, Environment, measured_peak
 from xpcnn.benchmark.phases import PHASES
 from xpcnn.benchmark.processes import Worker
 from xpcnn.benchmark.timing import spread, timings
 from xpcnn.benchmark.workload import Workload
-from xpcnn.commands.tables import aligned
+from xpcnn.commands.diagnosis import cores
 
 Kind: TypeAlias = Literal["batch", "width", "threads"]
 KINDS: tuple[Kind, ...] = ("batch", "width", "threads")
@@ -31,7 +41,7 @@ COLUMNS = (
     "model", "optimizer", "backend", "batch_size", "width", "threads", "parameters", "step_ms", "p10_ms", "p90_ms",
     *(f"{phase}_ms" for phase in PHASES), "images_per_second", "gflops", "peak_gflops", "spread", "measured",
 )  # fmt: skip
-"""Of the CSV file; docs/benchmark.md says what each of them is."""
+"""Of the CSV file; docs/benchmark.md explains each of them."""
 
 Row: TypeAlias = dict[str, Any]
 
@@ -74,47 +84,41 @@ def sweep(
     Raises
     ------
     XpcnnError
-        For a value that cannot be: a batch larger than the data set, a width that the network does not have.
+        For a value that is not possible: a batch larger than the data set, a width that the network does not have.
     """
+    works = {f"{value:g}": at(kind, value, work) for value in values}
+    entrants: dict[str, Entrant] = {}
+    reports: dict[str, Json] = {}
     with ExitStack() as stack:
         if kind == "threads":
-            workers = [
-                stack.enter_context(
-                    Worker(f"{value:g} threads", {**environment, "XPCNN_THREADS": f"{value:g}"})
-                )
-                for value in values
-            ]
+            workers = {
+                name: stack.enter_context(Worker(f"{name} threads", {**environment, "XPCNN_THREADS": name}))
+                for name in works
+            }
         else:
-            workers = [stack.enter_context(Worker(work.model, environment))] * len(values)
-        works = [at(kind, value, work) for value in values]
-        entrants: dict[str, Entrant] = {}
-        told: dict[str, Json] = {}
-        for value, worker, one in zip(values, workers, works, strict=True):
-            name = f"{value:g}"
-            told[name] = worker.ask("open", workload=asdict(one))
-            counted = effort.counted(told[name]["seconds"])
-            entrants[name] = Entrant(worker, told[name]["number"], counted.steps or 1)
-            worker.ask("steps", number=told[name]["number"], count=0, idle=counted.warm_up)
+            workers = dict.fromkeys(works, stack.enter_context(Worker(work.model, environment)))
+        for name, one in works.items():
+            entered, opened, _ = enter({name: workers[name]}, one, effort)
+            entrants, reports = entrants | entered, reports | opened
         peak = measured_peak(environment)
         first = in_turn(entrants, effort.rounds)
         found = {name: settled(name, first[name], entrants[name], effort) for name in entrants}
-        machine = workers[-1].ask("machine")
+        machine = workers[name].ask("machine")
     peak = max(peak, measured_peak(environment))
-    rows = [
-        row(
-            one,
-            found[name],
-            told[name],
-            machine["backend"],
-            peak,
-            int(value) if kind == "threads" else threads(),
-        )
-        for (name, value), one in zip(zip(entrants, values, strict=True), works, strict=True)
-    ]
+    rows = []
+    for name, one in works.items():
+        table = timings(np.concatenate(found[name].value), reports[name]["operations"])
+        step, count = table["step"], int(name) if kind == "threads" else threads()
+        row = (
+            one.model, one.optimizer, machine["backend"], one.batch_size, one.width, count,
+            reports[name]["parameters"], step.median_ms, step.p10_ms, step.p90_ms,
+            *(table[phase].median_ms for phase in PHASES), 1e3 * one.batch_size / step.median_ms, step.gflops, peak,
+            found[name].spread, found[name].attempts,
+        )  # fmt: skip
+        rows.append(dict(zip(COLUMNS, row, strict=True)))
     result = {
         **asdict(work), "sweep": kind, "rounds": effort.rounds, "load_before": effort.load_before,
-        "rows": rows, "machine": machine,
-        "seconds": {name: one.value for name, one in found.items()},
+        "rows": rows, "machine": machine, "seconds": {name: one.value for name, one in found.items()},
     }  # fmt: skip
     return Sweep(kind, rows, result)
 
@@ -135,18 +139,6 @@ def at(kind: Kind, value: float, work: Workload) -> Workload:
     if kind == "batch":
         return replace(work, batch_size=int(value))
     return replace(work, width=float(value)) if kind == "width" else work
-
-
-def row(work: Workload, found: Quietest[Answers], told: Json, backend: str, peak: float, count: int) -> Row:
-    """Return one row of the file, by COLUMNS."""
-    table = timings(np.concatenate(found.value), told["operations"])
-    step = table["step"]
-    values = (
-        work.model, work.optimizer, backend, work.batch_size, work.width, count, told["parameters"],
-        step.median_ms, step.p10_ms, step.p90_ms, *(table[phase].median_ms for phase in PHASES),
-        1e3 * work.batch_size / step.median_ms, step.gflops, peak, found.spread, found.attempts,
-    )  # fmt: skip
-    return dict(zip(COLUMNS, values, strict=True))
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -170,4 +162,4 @@ def sweep_table(found: Sweep, bound: float) -> str:
         for row in found.rows
     ]  # fmt: skip
     head = (found.kind, "step ms", "10% to 90%", "images/s", "GFLOP/s", "of peak", "rounds spread")
-    return aligned([head, *rows])
+    return text_table([head, *rows])

@@ -13,9 +13,8 @@ from typing import Any
 
 from xpcnn import kernels
 from xpcnn.backend import active_backend
-from xpcnn.benchmark import layers, operators
-from xpcnn.benchmark.machine import machine
-from xpcnn.benchmark.peak import product_peak
+from xpcnn.benchmark import layers
+from xpcnn.benchmark.machine import machine, product_peak
 from xpcnn.benchmark.phases import OwnTraining, Training, operations
 from xpcnn.benchmark.workload import Workload
 from xpcnn.errors import XpcnnError
@@ -24,15 +23,14 @@ Json = dict[str, Any]
 
 
 class Contender:
-    """Networks in training, and what may be asked about them; arguments and answers are what JSON can say."""
+    """Networks in training, and what may be asked about them; arguments and answers are JSON."""
 
     def __init__(self) -> None:
         self.trainings: list[tuple[Workload, Training]] = []
 
     def open(self, workload: Json, program: str = "xpcnn", channels_last: bool = False) -> Json:
-        """Begin a training; return its number, the memory of its first step, the seconds of a later one, and counts."""
-        work = _workload(workload)
-        training = _training(work, program, channels_last)
+        """Begin a training; return its number, the memory of its first step, seconds of a later one, and counts."""
+        work, training = _begun(workload, program, channels_last)
         memory = training.first_step()
         self.trainings.append((work, training))
         model = work.network()
@@ -50,11 +48,8 @@ class Contender:
         self, workload: Json, count: int, program: str = "xpcnn", channels_last: bool = False
     ) -> list[float]:
         """Train a fresh network without dropout for `count` steps; return the loss of each."""
-        training, found = _training(_workload(workload).check(), program, channels_last), []
-        for _ in range(count):
-            training.step()
-            found.append(float(training.loss))
-        return found
+        _, training = _begun(workload, program, channels_last, check=True)
+        return [float(training.loss) for _ in range(count) if training.step()]
 
     def steps(self, number: int, count: int, idle: int = 0) -> list[list[float]]:
         """Train for `idle` steps, then for `count`; return the seconds of these, by phase."""
@@ -72,45 +67,34 @@ class Contender:
         seconds = layers.time_layers(training, places, count)
         return {"places": [place._asdict() for place in places], "seconds": seconds.tolist()}
 
-    def operators(self, number: int, count: int, idle: int = 0) -> Json:
-        """As `steps`, op by op: calls and seconds a step, and whether the op is a kernel's."""
-        _, training = self.trainings[number]
-        training.steps(idle)
-        calls, seconds = operators.time_operators(training, count)
-        return {"calls": calls, "seconds": seconds, "kernels": sorted(active_backend().kernels)}
-
     def peak(self) -> float:
         """Return GFLOP/s of a matrix product."""
         return product_peak()
 
     def machine(self) -> dict[str, str]:
         """Return what a time here depends on."""
-        if any(not isinstance(training, OwnTraining) for _, training in self.trainings):
-            from xpcnn.benchmark.pytorch import version
-
-            return machine() | {"pytorch": version()}
-        return machine()
+        return machine() | {
+            key: value for _, training in self.trainings for key, value in training.versions.items()
+        }
 
     def workspace(self) -> tuple[int, int] | None:
         """Return the bytes of workspace that the kernels hold, and the bound on it."""
         return kernels.workspace(active_backend().name)
 
 
-def _workload(fields: Json) -> Workload:
+def _begun(fields: Json, program: str, channels_last: bool, check: bool = False) -> tuple[Workload, Training]:
     image = fields["image"]
-    return Workload(**{**fields, "image": None if image is None else tuple(image)})
-
-
-def _training(work: Workload, program: str, channels_last: bool) -> Training:
+    work = Workload(**{**fields, "image": None if image is None else tuple(image)})
+    work = work.check() if check else work
     if program == "xpcnn":
-        return work.training()
+        return work, work.training()
     from xpcnn.benchmark.pytorch import TorchTraining
 
-    return TorchTraining(work, channels_last)
+    return work, TorchTraining(work, channels_last)
 
 
 def answer(contender: Contender, line: str) -> Json:
-    """Return the answer to one line, or the error that the user can mend."""
+    """Return the answer to one line, or the error that the user can fix."""
     request = json.loads(line)
     try:
         return {"answer": getattr(contender, request.pop("do"))(**request)}
@@ -120,16 +104,15 @@ def answer(contender: Contender, line: str) -> Json:
         return {"error": "there is not enough memory; pass a smaller batch size", "kind": "BenchmarkError"}
 
 
-def main() -> None:
+def main(contender: Contender) -> None:
     """Answer until the input ends. What libraries print goes to standard error, not among the answers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of the terminal; ours ends us
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    contender = Contender()
     for line in sys.stdin:
         answers.write(json.dumps(answer(contender, line)) + "\n")
         answers.flush()
 
 
 if __name__ == "__main__":
-    main()
+    main(Contender())

@@ -18,12 +18,12 @@ LEARNING_RATE = 1e-4
 
 CHECKING_RATE = {"sgd": 1e-3, "momentum": 1e-3, "nesterov": 1e-3}
 """Of the steps whose losses are compared: large enough that a wrong gradient shows in the next loss. The other
-optimizers divide by the gradient's size, so that rounding alone moves a weight by the learning rate: LEARNING_RATE."""
+optimizers divide by the gradient's size, so that rounding alone moves a weight by the learning rate."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A network of `xpcnn.models`, by name, and how it is trained. The same one has the same weights everywhere.
+    """A network of `xpcnn.models`, by name, and how it is trained: the same weights and batches everywhere.
 
     Attributes
     ----------
@@ -53,14 +53,11 @@ class Workload:
         ShapeError
             If it does not fit the images.
         """
-        build, wide = models.BY_NAME[self.model], {}
-        if self.width != 1:
-            if not has_width(self.model):
-                can = [name for name in ("simple", "deep", "resnet20") if has_width(name)]
-                raise BenchmarkError(
-                    f"{self.model} has one width only; take a network with more, such as {', '.join(can)}"
-                )
-            wide = {"width": self.width}
+        if self.width != 1 and not has_width(self.model):
+            raise BenchmarkError(
+                f"{self.model} has one width only; take a network with more, such as simple, deep, resnet20"
+            )
+        build, wide = models.BY_NAME[self.model], {"width": self.width} if self.width != 1 else {}
         model = build(10, 0, input_shape=self.input_shape, **wide)
         for _, layer in model.named_layers():
             if isinstance(layer, Dropout) and not self.dropout:
@@ -68,7 +65,7 @@ class Workload:
         return model
 
     def new_optimizer(self, model: Layer) -> Optimizer:
-        """Return the optimizer, for a network."""
+        """Return the optimizer of a network."""
         return optimizers.BY_NAME[self.optimizer](model.parameters(), self.lr)
 
     def feed(self) -> Feed:

@@ -1,7 +1,7 @@
 """Weights, and whole trainings, on disk: safetensors, a format that holds numbers and no code.
 
-Weights are what a model has learnt. A checkpoint is all that a training needs to go on as if it had never stopped,
-to the bit: weights, every buffer, the optimizer's state, and the `Position` with its random generator.
+A checkpoint holds all that a training needs to continue to the bit: weights, every buffer, the optimizer's state, and
+the `Position` with its random generator.
 """
 
 from xpcnn.checkpoint.trainings import load_checkpoint, read_config, save_checkpoint
@@ -15,3 +15,7 @@ __all__ = [
     "save_checkpoint",
     "save_weights",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,7 +1,7 @@
-"""One process at a time in a folder: a lock that names who holds it, and that no killed process leaves behind.
+"""One process at a time in a folder: a lock that names its holder and ends with its process.
 
-The lock is the operating system's (flock, or a locked byte on Windows), on a small file that says who holds it. A
-process that is killed leaves the file, but no lock.
+The lock is the operating system's (flock, or a locked byte on Windows), on a small file that names the holder. A
+killed process leaves the file, but no lock.
 """
 
 import datetime
@@ -18,19 +18,19 @@ from pathlib import Path
 from xpcnn.errors import LockedError, XpcnnWarning
 
 BEYOND = 1 << 30
-"""The byte that Windows locks: what it locks cannot be read, so it is behind what is written."""
+"""The byte to lock on Windows, where a locked byte cannot be read: beyond the holder's name."""
 
 
 @contextmanager
 def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a folder, or a file's name, inside the ``with`` block. A file's folder is made if it is missing.
+    """Lock a folder, or a file's name, inside the ``with`` block. A missing folder is made.
 
-    A file that is none, such as a pipe, is not locked.
+    Pipes and devices are not locked.
 
     Raises
     ------
     LockedError
-        If another process holds it, naming its number, its host, and since when.
+        If another process holds it, with its number, its host, and since when.
     OSError
         Where the lock's file cannot be written.
 
@@ -50,7 +50,7 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     []
     """
     target = Path(os.path.realpath(path))
-    try:  # one look: between two, another process may rename the file away
+    try:  # one call: between two, another process may rename the file
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
@@ -73,9 +73,9 @@ def _acquire(file: Path, path: str | os.PathLike[str]) -> int:
         try:
             if not _lock(descriptor):
                 raise LockedError(
-                    f"{path}: {_holder(descriptor)} writes there; wait for it, end it, or name another place"
+                    f"{path}: {_holder(descriptor)} writes there; wait for it, end it, or choose another place"
                 )
-            if _is_still(file, descriptor):  # and was not removed by a process that ended just now
+            if _is_still(file, descriptor):  # and was not just removed by its last holder
                 _name_holder(descriptor)
                 return descriptor
         except OSError as error:
@@ -96,8 +96,8 @@ def _acquire(file: Path, path: str | os.PathLike[str]) -> int:
 
 
 def _release(file: Path, descriptor: int) -> None:
-    """Remove the file while the lock is held, so that nobody holds another file of this name; then let go."""
-    if os.name == "nt":  # where an open file cannot be removed
+    """Remove the file while it is locked, so that no process locks another file of this name; then unlock."""
+    if os.name == "nt":  # an open file cannot be removed
         os.close(descriptor)
         with suppress(OSError):
             file.unlink()
@@ -154,5 +154,5 @@ def _holder(descriptor: int) -> str:
     try:
         holder = json.loads(os.read(descriptor, 4096))
         return f"process {holder['pid']:d} on {holder['host']:.255}, since {holder['since']:.32},"
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # it is just beginning
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # its name is not written yet
         return "another process"

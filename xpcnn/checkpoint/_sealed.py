@@ -1,7 +1,7 @@
-"""A safetensors file that knows whether it is whole: the SHA-256 of all its bytes is in its metadata.
+"""Safetensors files with the SHA-256 of all their bytes in the metadata, which shows damage.
 
-Every program that reads safetensors reads it. The seal is two entries of the metadata, "checksum" and "sealed", so that
-no single wrong bit makes a sealed file look like one that never had a seal.
+Every program that reads safetensors reads them. The seal is two entries of the metadata, "checksum" and "sealed", so
+that no single wrong bit makes a sealed file look like an unsealed one.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from safetensors.numpy import save
 from xpcnn.errors import CheckpointError
 
 LONGEST_HEADER = 2**24
-"""Bytes of names, shapes and metadata: ten thousand times what ours take."""
+"""Bytes of names, shapes and metadata: ten thousand times those of our files."""
 
 File = str | PathLike[str]
 
 BLANK = "0" * 64
-"""What is in the checksum's place while it is computed."""
+"""The checksum while it is computed."""
 CHECKSUM, SEALED = "checksum", "sealed"
 
 DTYPES = {
@@ -43,7 +43,7 @@ class Contents(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What the reader of a file expects, and what the user can do where that fails."""
+    """What a file should be, and what the user can do if it is not."""
 
     expected: str
     remedy: str
@@ -51,7 +51,7 @@ class Kind(NamedTuple):
 
 CHECKPOINT = Kind(
     "a checkpoint that scripts/train.py --output DIR --checkpoint-every STEPS wrote",
-    "copy it again, take another checkpoint, or start the run anew",
+    "copy it again, use another checkpoint, or start the run again",
 )
 WEIGHTS = Kind("weights that scripts/train.py --output DIR wrote", "copy it again, or train again")
 
@@ -62,7 +62,7 @@ def seal(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> byt
     Raises
     ------
     CheckpointError
-        If the metadata has an entry of the seal's own.
+        If the metadata has an entry of the seal.
     """
     if taken := metadata.keys() & {CHECKSUM, SEALED}:
         raise CheckpointError(f"metadata: {min(taken)!r} is the seal's own entry; choose another name")
@@ -80,7 +80,7 @@ def seal(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> byt
 
 
 def unseal(file: File) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return the arrays and the metadata of a checkpoint, which `seal` made.
+    """Return the arrays and the metadata of a checkpoint, a file of `seal`.
 
     Raises
     ------
@@ -97,12 +97,12 @@ def unseal(file: File) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
 
 def read(file: File, kind: Kind = WEIGHTS) -> Contents:
-    """Return what is in a safetensors file, with or without a seal; one that has a seal is held to it.
+    """Return the contents of a safetensors file, sealed or not; a seal is checked.
 
     Raises
     ------
     CheckpointError
-        If it is missing, empty, cut short or damaged: which of these, and what to do.
+        If it is missing, empty, cut short or damaged.
     """
     if not Path(file).is_file():
         what = "this is a folder" if Path(file).is_dir() else "no such file"
@@ -156,7 +156,7 @@ def _metadata(file: File, content: bytes, kind: Kind) -> dict[str, str]:
         return {name: str(value) for name, value in header.get("__metadata__", {}).items()}
     except EOFError as error:
         raise CheckpointError(
-            f"{refused}it holds {len(content):,} bytes of the {error.args[0]:,} that its beginning announces: it is "
+            f"{refused}it holds {len(content):,} bytes of the {error.args[0]:,} that its header announces: it is "
             f"cut short or damaged; {kind.remedy}"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
@@ -183,5 +183,5 @@ def _sha256(head: bytes, body: memoryview) -> str:
 
 
 def _with_checksum(head: bytes, old: str, new: str) -> bytes:
-    """Put another checksum in the place of one. Inside of strings JSON writes quotes otherwise, so the key is one."""
+    """Replace the checksum. JSON escapes quotes inside strings, so only the key matches."""
     return head.replace(f'"{CHECKSUM}":"{old}"'.encode(), f'"{CHECKSUM}":"{new}"'.encode(), 1)

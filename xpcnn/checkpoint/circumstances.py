@@ -1,6 +1,6 @@
-"""What the last bit of a result depends on, besides the program: versions, kernels, and the processor's instructions.
+"""What the bits of a result depend on, besides the program: versions, kernels, and the processor's instructions.
 
-The number of threads is not among it: sums that threads share are cut into the same parts whatever their number.
+The number of threads is not among them: sums are cut into the same parts for any number of threads.
 """
 
 import platform
@@ -17,7 +17,7 @@ from xpcnn.backend import Backend, active_backend
 
 
 def circumstances() -> dict[str, str]:
-    """Return by name what another machine or installation may have otherwise, for the active backend."""
+    """Return by name what may differ on another machine or installation, for the active backend."""
     backend = active_backend()
     kind, workspace = backend.name.partition(":")[0], kernels.workspace(backend.name)
     return {
@@ -33,7 +33,7 @@ def circumstances() -> dict[str, str]:
 
 
 def changes(saved: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Say what differs, in part of a sentence; nothing if nothing does.
+    """Return what differs, as part of a sentence; an empty string if nothing does.
 
     >>> changes({"numpy": "2.4.6", "kernels": "numpy"}, {"numpy": "2.5.0", "kernels": "numpy"})
     'numpy is 2.5.0 (was 2.4.6)'
@@ -45,7 +45,7 @@ def changes(saved: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _kernels(backend: Backend) -> str:
-    """Return what the substitutes are made with, or the packages of somebody else's."""
+    """Return what the kernels are made with, or the packages of kernels that are not ours."""
     functions: list[Any] = [getattr(kernel, "func", kernel) for kernel in backend.kernels.values()]
     modules = {str(getattr(function, "__module__", "unknown")) for function in functions}
     made = {_made_with(module) for module in modules}
@@ -70,7 +70,7 @@ def _made_with(module: str) -> str:
 
 
 def _blas() -> list[str]:
-    """Return NumPy's BLAS: another package may have loaded one of its own."""
+    """Return NumPy's BLAS: another package may have loaded a second one."""
     libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
     own = [library for library in libraries if "numpy" in Path(library["filepath"]).parent.name]
     return sorted(

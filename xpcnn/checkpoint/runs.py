@@ -1,4 +1,4 @@
-"""What a training run leaves on disk: its weights, its numbers, and the configuration that made them."""
+"""The files of a training run: its weights, its metrics, and its configuration."""
 
 import json
 import time
@@ -17,23 +17,24 @@ from xpcnn.training.state import Position
 CHECKPOINT = "checkpoint.safetensors"
 
 LARGEST_METRICS = 2**26
-"""Bytes of metrics, of which a line, an epoch, takes 200."""
+"""Bytes of metrics, of which a line, one epoch, has about 200."""
 
 
 class Record:
     """The files of one run: weights, checkpoint, metrics.jsonl and config.json in a folder, metrics in any other file.
 
-    Making one moves the files of a former run to numbered names and writes the configuration, so a place that
-    cannot be written to is known before the first step. Without a folder weights are written only by `save`,
-    to interrupted.safetensors.
+    The constructor moves the files of a previous run to numbered names and writes the configuration, so a folder that
+    cannot be written to is reported before the first step. Without a folder only `save` writes weights, to
+    interrupted.safetensors.
 
     Parameters
     ----------
     config : mapping that JSON can hold
-        It must name "model" and "dataset": ``scripts/evaluate.py`` reads them from the weights.
+        With "model" and "dataset", which ``scripts/evaluate.py`` reads from the weights.
     folder, metrics : Path or None
     resumed : Position or None
-        Of a run that goes on: its files stay. Lines of metrics beyond the position are cut off, since they come again.
+        Of a run that continues: its files stay. Lines of metrics after the position are cut off, since they are written
+        again.
 
     Raises
     ------
@@ -70,14 +71,14 @@ class Record:
                 _cut(path, resumed.epoch if resumed.ended else resumed.epoch - 1)
 
     def add(self, line: Mapping[str, Any], model: Layer, steps: int) -> None:
-        """Write down what one epoch gave: the weights, then a line of metrics, so that every line has its weights.
+        """Write the weights of an epoch, then its line of metrics, so that every line has its weights.
 
         A line that was there when the run was resumed stays as it is.
         """
         if self.folder is not None:
             self._save(model, steps)
         for path in self.metrics:
-            if path.is_file() and any(former["epoch"] == line["epoch"] for former in _lines(path)):
+            if path.is_file() and any(written["epoch"] == line["epoch"] for written in _lines(path)):
                 continue
             with naming(path), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -90,7 +91,7 @@ class Record:
         ends = time.monotonic() + 60
         while True:
             try:
-                with locked(self.weights):  # another run may be interrupted at this moment, too
+                with locked(self.weights):  # another run may be interrupted at the same moment
                     keep_former(self.weights)
                     self._save(model, steps)
                     return self.weights
@@ -100,7 +101,7 @@ class Record:
                 time.sleep(0.02)
 
     def checkpoint(self, model: Layer, optimizer: Optimizer, position: Position) -> None:
-        """Write down, in the folder, all that the run needs to go on from here."""
+        """Write to the folder all that the run needs to continue from here."""
         if self.folder is not None:
             save_checkpoint(self.folder / CHECKPOINT, model, optimizer, position, self.config)
 
@@ -117,11 +118,11 @@ def _cut(path: Path, epoch: int) -> None:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file of metrics; a last one that a killed process did not finish is none."""
+    """Return the lines of a file of metrics, without a last one that a killed process did not finish."""
     content = read_bounded(path, LARGEST_METRICS)
     if content is None:
         raise CheckpointError(
-            f"{path}: has more than {LARGEST_METRICS:,} bytes, as no metrics have; {_REPAIR}"
+            f"{path}: has more than {LARGEST_METRICS:,} bytes, too many for metrics; {_REPAIR}"
         )
     lines = []
     for number, text in enumerate(content.split(b"\n")[:-1], start=1):

@@ -1,5 +1,7 @@
 """Whole trainings on disk: weights, buffers, the optimizer's state and the position, to the bit."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 import json
@@ -24,6 +26,9 @@ from xpcnn.layers.representation import arguments
 from xpcnn.optimizers import Optimizer
 from xpcnn.training.state import Position, generator
 
+RENAMED = {"ChannelScale": "Scale"}
+"""Layers whose name in a checkpoint of version 0.1 is another."""
+
 
 def save_checkpoint(
     file: str | PathLike[str],
@@ -32,15 +37,15 @@ def save_checkpoint(
     position: Position,
     config: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write all that `train` needs to go on from here, between two steps, and `config`, which JSON can hold.
+    """Write all that `train` needs to continue from here, between two steps, and `config`, which JSON can hold.
 
-    A schedule is a function and cannot be written down: let `config` hold what makes it. The former file stays whole
-    until the new one is. Equal trainings make equal bytes.
+    A schedule is a function and cannot be written: put its settings into `config`. The previous file stays until
+    the new one is complete. Equal trainings make equal bytes.
 
     Raises
     ------
     DivergenceError
-        If a loss of the epoch is not finite; the former file stays.
+        If a loss of the epoch is not finite; the previous file stays.
     OSError
         Where the file cannot be written.
     """
@@ -48,8 +53,8 @@ def save_checkpoint(
     arrays["losses"] = losses = to_host(position.losses)
     if not np.isfinite(losses).all():
         raise DivergenceError(
-            f"{file}: the loss of epoch {position.epoch} is no longer finite; the former checkpoint is kept: lower the "
-            "learning rate, or clip gradients with clip_norm=1.0"
+            f"{file}: the loss of epoch {position.epoch} is no longer finite; the previous checkpoint stays: lower "
+            "the learning rate, or clip gradients with clip_norm=1.0"
         )
     where = {
         "epoch": position.epoch,
@@ -72,22 +77,21 @@ def save_checkpoint(
 
 
 def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimizer) -> Position:
-    """Bring model and optimizer to where `save_checkpoint` found them, on any backend, and return the position.
+    """Restore model and optimizer as `save_checkpoint` wrote them, on any backend, and return the position.
 
-    ``train(..., position=position)`` then goes on, to the bit under the same `circumstances`: backend, kernels,
-    versions and instruction set, whatever the number of threads. Build the same model, optimizer and schedule
-    before, as `read_config` tells. Files of every version since 0.1 are read.
+    ``train(..., position=position)`` then continues, to the bit under the same `circumstances`: backend, kernels,
+    versions and instruction set, with any number of threads. First build the same model, optimizer and schedule from
+    `read_config`. Files of every version since 0.1 are read.
 
     Raises
     ------
     CheckpointError
-        If the file is missing or damaged, or of another network or optimizer; which, and what to do. Model
-        and optimizer are then as they were.
+        If the file is missing or damaged, or of another network or optimizer. Model and optimizer are then unchanged.
 
     Warns
     -----
     ReproducibilityWarning
-        If the checkpoint was saved under other circumstances: which.
+        If the checkpoint was saved under other circumstances.
     """
     arrays, metadata = _read_checkpoint(file)
     with _parsing(file, metadata, "layers"):
@@ -107,7 +111,7 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
             wrong.append(f"{name} is {found}, yours {ours}")
     if wrong:
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise CheckpointError(f"{file}: {shown}; build model and optimizer as its read_config() tells")
+        raise CheckpointError(f"{file}: {shown}; build model and optimizer from its read_config()")
 
     with _parsing(file, metadata, "position"):
         position = _position(json.loads(metadata["position"]), losses)
@@ -126,7 +130,7 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
     if other := changes(saved, now if len(saved) > 1 else {"xpcnn": now["xpcnn"]}):
         warnings.warn(
             ReproducibilityWarning(
-                f"{file}: {other}; so the training goes on near the bits of an undisturbed one, and not in them"
+                f"{file}: {other}; so the training continues close to an uninterrupted one, but not to the bit"
             ),
             stacklevel=2,
         )
@@ -134,12 +138,12 @@ def load_checkpoint(file: str | PathLike[str], model: Layer, optimizer: Optimize
 
 
 def _position(where: Mapping[str, Any], losses: np.ndarray | None) -> Position:
-    """Return the position that was saved, or raise what tells that none could have been."""
+    """Return the position that was saved, or raise an error if it is impossible."""
     for state in (where["generator"], where["start"]):
         if state is None and state is not where["generator"]:
             continue  # before the epoch's shuffle
         if json.loads(_json(generator(state).bit_generator.state)) != state:
-            raise ValueError("its random generator has another state than any")
+            raise ValueError("its random generator has an impossible state")
     position = Position(generator(where["generator"]))
     numbers = [where[name] for name in ("epoch", "step", "images")]
     position.epoch, position.step, position.images = numbers
@@ -157,10 +161,10 @@ def _position(where: Mapping[str, Any], losses: np.ndarray | None) -> Position:
 
 
 def _extra_states(metadata: Mapping[str, str], model: Layer) -> list[tuple[Layer, dict[str, Any]]]:
-    """Return the layers that have an extra state, each with the one saved, tried on a copy of the layer."""
+    """Return the layers that have an extra state with the saved one, tried on a copy of the layer."""
     if "extra" in metadata:
         saved = json.loads(metadata["extra"])
-    else:  # version 0.1 knew of dropout's keys alone
+    else:  # version 0.1 saved dropout's keys only
         saved = {name: {"key": key} for name, key in json.loads(metadata["keys"]).items()}
     if saved.keys() != (own := _extra(model)).keys():
         raise ValueError(f"of {', '.join(saved) or 'no layer'}, yours of {', '.join(own) or 'none'}")
@@ -171,7 +175,7 @@ def _extra_states(metadata: Mapping[str, str], model: Layer) -> list[tuple[Layer
 
 
 def read_config(file: str | PathLike[str]) -> dict[str, Any]:
-    """Return the configuration that a checkpoint was saved with, from which model and optimizer can be built.
+    """Return the configuration of a checkpoint, from which model and optimizer can be built.
 
     Raises
     ------
@@ -205,7 +209,7 @@ def _read_checkpoint(file: str | PathLike[str]) -> tuple[dict[str, np.ndarray], 
 
 @contextmanager
 def _parsing(file: str | PathLike[str], metadata: Mapping[str, str], entry: str) -> Iterator[None]:
-    """Turn what an entry of somebody's making raises into a sentence; what xpcnn says of it stays."""
+    """Turn errors of an entry that another program wrote into a CheckpointError; our own messages stay."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -218,12 +222,12 @@ def _parsing(file: str | PathLike[str], metadata: Mapping[str, str], entry: str)
 
 
 def _layers(model: Layer) -> dict[str, list[Any]]:
-    """Return by name every layer's kind, and those of its arguments that JSON can hold: equal shapes are not enough."""
+    """Return every layer's kind and the arguments that JSON can hold, by name: equal shapes are not enough."""
     return {name: [type(layer).__name__, arguments(layer)] for name, layer in model.named_layers()}
 
 
 def _other_layers(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Say in which layers two networks differ; files of version 0.1 name no layers."""
+    """Return in which layers two networks differ."""
     if not isinstance(saved, dict) or not saved:
         raise TypeError("it names no layers")
     wrong: list[str] = []
@@ -231,7 +235,7 @@ def _other_layers(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str
         (kind, theirs), (own_kind, own) = (
             (side[name][0], side[name][1]) if name in side else ("absent", {}) for side in (saved, ours)
         )
-        own = json.loads(_json(own))
+        own, kind = json.loads(_json(own)), RENAMED.get(kind, kind)
         shown = f"layer {name}" if name else "the model"
         if kind != own_kind:
             wrong.append(f"{shown} is {kind}, yours {own_kind}")
@@ -245,7 +249,7 @@ def _extra(model: Layer) -> dict[str, dict[str, Any]]:
 
 
 def _places(model: Layer, optimizer: Optimizer) -> dict[str, Array]:
-    """Every array that training changes, by name: what is saved, and where it is put back."""
+    """Return by name every array that training changes: what is saved and restored."""
     places = {f"model.{name}": value.data for name, value in model.named_parameters()}
     places |= {f"model.{name}": value.data for name, value in model.named_buffers()}
     return places | {f"optimizer.{name}": array for name, array in optimizer.state.items()}
@@ -266,4 +270,4 @@ def _kind(array: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, default=lambda array: array.tolist())  # arrays are in states of MT19937, say
+    return json.dumps(value, default=lambda array: array.tolist())  # states of MT19937 hold arrays

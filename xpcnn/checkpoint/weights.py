@@ -1,5 +1,7 @@
 """Weights on disk: safetensors, a format that holds numbers and no code."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from os import PathLike
@@ -18,8 +20,8 @@ def save_weights(model: Layer, file: str | PathLike[str], metadata: Mapping[str,
     """Write parameters and persistent buffers under their dotted names, with `metadata`, and xpcnn's version.
 
     Equal weights and metadata make equal bytes. The file is sealed by a checksum in its metadata: `read_weights` finds
-    every wrong bit, and other programs read it as any safetensors file. It is written beside its target and renamed,
-    so a previous one stays whole until then.
+    every wrong bit, and other programs read it as any safetensors file. A previous file stays until the new one is
+    complete.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def load_weights(model: Layer, file: str | PathLike[str]) -> None:
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, or of another model; the model is then as it was.
+        If the file is missing, damaged, or of another model, which is then unchanged.
 
     Warns
     -----
@@ -69,7 +71,7 @@ def read_weights(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays of a weights file by name, and its metadata.
 
-    bfloat16, which NumPy does not have, becomes float32. A warning points `stacklevel` calls up, at who asked.
+    bfloat16, which NumPy does not have, becomes float32. A warning points `stacklevel` calls up.
 
     Raises
     ------
@@ -79,8 +81,8 @@ def read_weights(
     Warns
     -----
     UnsealedWarning
-        If the file has no seal, as those of other programs and of earlier versions: whether its numbers are those that
-        were written nobody can tell.
+        If the file has no seal, as those of other programs and of earlier versions: damage to its numbers would not
+        show.
     """
     arrays, metadata, sealed = read(file)
     if not sealed:

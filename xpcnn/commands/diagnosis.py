@@ -7,7 +7,6 @@ import contextlib
 import io
 import os
 import platform
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from xpcnn import __version__, kernels
+from xpcnn._table import text_table, wrapped
 from xpcnn.backend import NAMES, Backend, use_backend
 from xpcnn.backend import _probe as probe
 from xpcnn.errors import BackendError
@@ -82,7 +82,7 @@ def headline(chosen: Attempt, asked: str | None) -> str:
     if chosen.backend:
         return f"xpcnn {__version__} computes on {chosen.backend.name} ({because})."
     sentence = f"xpcnn {__version__} cannot compute ({because}): {_repair(chosen.why_not)}"
-    return "\n".join(_lines(sentence, WIDTH))
+    return "\n".join(wrapped(sentence, WIDTH))
 
 
 def backend_rows(attempts: Mapping[str, Attempt], chosen: Attempt) -> list[Row]:
@@ -118,11 +118,16 @@ def gpu_rows(module: Any) -> list[Row]:
 
 def host_row() -> Row:
     """Return the processor, the cores that this process may use, and the machine's memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    known = [cpu_model(), f"{cores} core{'s' * (cores != 1)}"]
+    count = cores()
+    known = [cpu_model(), f"{count} core{'s' * (count != 1)}"]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         known.append(f"{_gib(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))} of memory")
     return "cpu", ", ".join(known)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -174,35 +179,14 @@ def version_rows(installed: Mapping[str, Sequence[str]]) -> list[Row]:
 
 
 def table(head: Row, rows: Iterable[Row], width: int = WIDTH) -> str:
-    """Lay out rows under a head and a rule; the last column wraps, so no line is wider than `width`.
-
-    >>> print(table(("device", ""), [("cpu", "two cores, 8.0 GiB of memory"), ("gpu 0", "none")], width=32))
-    device
-    --------------------------------
-    cpu          two cores, 8.0 GiB
-                 of memory
-    gpu 0        none
-    """
-    rows, least = list(rows), (max(map(len, PACKAGES)) + 2, 8)  # so that columns of several tables agree
-    widths = [max(least[i], *(len(row[i]) + 2 for row in (head, *rows))) for i in range(len(head) - 1)]
-    room, text = width - sum(widths), ["".join(map(str.ljust, head, (*widths, 0))).rstrip(), "-" * width]
-    for row in rows:
-        cells = "".join(map(str.ljust, row[:-1], widths))
-        for line in _lines(row[-1], room) or [""]:
-            text.append((cells + line).rstrip())
-            cells = " " * len(cells)
-    return "\n".join(text)
+    """Lay out rows under a head; the last column wraps, and the columns of several tables line up."""
+    return text_table([head, *rows], "<", width=width, least=(max(map(len, PACKAGES)), 6))
 
 
 def _repair(sentence: str) -> str:
     """Put the command that a sentence ends in on a line of its own, to be copied, and a remark below it."""
     reason, run, command = sentence.partition("run: ")
     return f"{reason.rstrip('; ')}\n{run}{command}".replace("   (", "\n(").strip()
-
-
-def _lines(text: str, width: int) -> list[str]:
-    wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).wrap
-    return [line for paragraph in text.splitlines() for line in wrap(paragraph)]
 
 
 def _gib(size: int) -> str:

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         sys.stderr.write(f"compare: {error}\n")
         return 2
     print(report(comparison))
-    return 0 if comparison.parted is None else 1
+    return 0 if comparison.diverged is None else 1
 
 
 def _names_no_kernels(name: str) -> bool:

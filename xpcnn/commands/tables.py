@@ -1,29 +1,11 @@
-"""Numbers as text: columns that line up, in ASCII and for a terminal of 100 columns."""
+"""How well a network classifies, as text: a row for every class, and the confusion matrix."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from xpcnn._table import text_table
 from xpcnn.training.metrics import per_class
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Lay out rows under the first, their head: the first column to the left, the others to the right.
-
-    >>> print(aligned([("phase", "ms"), ("forward", "3.25"), ("backward", "11.02")]))
-    phase        ms
-    ---------------
-    forward    3.25
-    backward  11.02
-    """
-    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = [
-        "  ".join(
-            [row[0].ljust(first), *map(str.rjust, row[1:], others)]
-        ).rstrip()  # numbers end in one column
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def class_table(confusion: np.ndarray, names: Sequence[str]) -> str:
@@ -41,7 +23,7 @@ def class_table(confusion: np.ndarray, names: Sequence[str]) -> str:
     rows = [*metrics, (*means, sum(row.support for row in metrics))]
     shares = [(*(f"{share:.2%}" for share in row[:3]), f"{row[3]:,}") for row in rows]
     heads = ("class", *numbered(names), "mean")
-    return aligned(
+    return text_table(
         [(h, *row) for h, row in zip(heads, [("precision", "recall", "F1", "support"), *shares], strict=True)]
     )
 
@@ -57,7 +39,7 @@ def confusion_table(confusion: np.ndarray, names: Sequence[str]) -> str:
     """
     head = ("label \\ predicted", *map(str, range(len(names))))
     rows = [[str(count) if count else "." for count in row] for row in confusion]
-    return aligned([head, *((name, *row) for name, row in zip(numbered(names), rows, strict=True))])
+    return text_table([head, *((name, *row) for name, row in zip(numbered(names), rows, strict=True))])
 
 
 def numbered(names: Sequence[str]) -> list[str]:

@@ -1,25 +1,22 @@
 """Data sets, batches and augmentation. All of it is NumPy: images stay on the host until training."""
 
-from xpcnn.data.batches import Batches, batches, check_labels
-from xpcnn.data.datasets import (
-    Dataset,
-    Split,
-    cache_folder,
-    cifar10,
-    class_names,
-    fashion_mnist,
-    load,
-    mnist,
-)
-from xpcnn.data.transforms import Compose, Crop, Flip, Normalize, RandomAffine, Shift
+from xpcnn.data.batches import Batches, batches
+from xpcnn.data.datasets import cache_folder, cifar10, class_names, fashion_mnist, load, mnist
+from xpcnn.data.labels import check_labels
+from xpcnn.data.loader import BatchLoader
+from xpcnn.data.splits import Dataset, Split, split
+from xpcnn.data.transformation import Compose, Paired
+from xpcnn.data.transforms import Crop, Flip, Normalize, RandomAffine, Shift
 
 __all__ = [
+    "BatchLoader",
     "Batches",
     "Compose",
     "Crop",
     "Dataset",
     "Flip",
     "Normalize",
+    "Paired",
     "RandomAffine",
     "Shift",
     "Split",
@@ -31,4 +28,9 @@ __all__ = [
     "fashion_mnist",
     "load",
     "mnist",
+    "split",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,8 +1,8 @@
 """The binary version of CIFAR-10: records of a label byte and 3 x 32 x 32 bytes, red, green, then blue.
 
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and
-https://www.cs.toronto.edu/~kriz/cifar.html. The other version holds pickles, which may run any
-code that their author likes; it is not read here.
+https://www.cs.toronto.edu/~kriz/cifar.html. The other version holds pickles, which can run any
+code; it is not read here.
 """
 
 import gzip
@@ -29,7 +29,7 @@ LARGEST = 6 * PART + (1 << 20)  # bytes of the archive, unpacked
 def read_archive(path: Path) -> dict[str, bytes]:
     """Read the six files out of the archive, in memory: no path inside it can reach the disk.
 
-    No more is unpacked than six files of 10,000 images and a little text take.
+    No more is unpacked than six files of 10,000 images and a little text need.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_archive(path: Path) -> dict[str, bytes]:
                     name = member.name.rpartition("/")[2]
                     if name in TRAIN + TEST:
                         contents[name] = _plain_file(archive, member)
-            while plain.read(CHUNK):  # gzip's checksum stands at the end, behind the archive's own
+            while plain.read(CHUNK):  # gzip's checksum comes last, after the end of the archive
                 pass
     except _Unfit as error:
         raise DatasetError(f"{path}: {error}; take the publisher's archive") from None
@@ -65,11 +65,11 @@ def read_archive(path: Path) -> dict[str, bytes]:
 
 
 class _Unfit(Exception):
-    """An archive that is whole, and none of ours; the message says why."""
+    """An archive that is whole but not CIFAR-10; the message says why."""
 
 
 class _Bounded:
-    """A stream that ends in an error where it is longer than the archive can be."""
+    """A stream that raises an error once it is longer than the archive can be."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
         self.stream, self.left = stream, LARGEST
@@ -78,16 +78,18 @@ class _Bounded:
         content = self.stream.read(min(size, self.left + 1))
         self.left -= len(content)
         if self.left < 0:
-            raise _Unfit(f"unpacks to more than {LARGEST:,} bytes, which six files of 10,000 images do not")
+            raise _Unfit(
+                f"unpacks to more than {LARGEST:,} bytes, the most that six files of 10,000 images have"
+            )
         return content
 
 
 def _plain_file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """Return what a member holds, if it is a file and no link to one."""
+    """Return the contents of a member that is a plain file."""
     if not member.isreg() or member.issparse():
-        raise _Unfit(f"{member.name} is no plain file in it but a link or the like")
+        raise _Unfit(f"{member.name} is not a plain file but a link or the like")
     if member.size > PART:
-        raise _Unfit(f"{member.name} has {member.size:,} bytes, which 10,000 images do not")
+        raise _Unfit(f"{member.name} has {member.size:,} bytes, more than 10,000 images have")
     stream = archive.extractfile(member)
     return stream.read() if stream else b""
 
@@ -104,7 +106,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
             ) from error
         if content is None:
             raise DatasetError(
-                f"{folder / name}: has more than {PART:,} bytes, those of 10,000 images; fetch it again"
+                f"{folder / name}: has more than {PART:,} bytes, the size of 10,000 images; fetch it again"
             )
         contents[name] = content
     return contents

@@ -5,25 +5,28 @@
 ((60000, 1, 28, 28), 'uint8', [5, 0, 4, 1, 9])
 
 Images are uint8 (N, C, H, W), labels int64 (N,). A folder may be named by `data_dir` or, for
-everything that runs, by the environment variable XPCNN_DATA; a data set's files lie in its
+the whole process, by the environment variable XPCNN_DATA; a data set's files are in its
 subfolder (mnist, fashion-mnist, cifar10) or in the folder itself.
 """
+
+from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpcnn._disk.caches import say, user_folder
 from xpcnn.data import cifar
-from xpcnn.data.batches import check_labels
 from xpcnn.data.download import Source, check_published, download
 from xpcnn.data.embedded import read_embedded
 from xpcnn.data.idx import read_idx
+from xpcnn.data.labels import check_labels
 from xpcnn.data.sources import CIFAR10, FASHION_MNIST
+from xpcnn.data.splits import Dataset, Split
 from xpcnn.errors import DatasetError
 
 Folder = str | os.PathLike[str]
@@ -43,20 +46,6 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-
-
-class Split(NamedTuple):
-    """Images (N, C, H, W), uint8, and their labels (N,), int64."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-
-class Dataset(NamedTuple):
-    """What a model learns from, and what it is judged by."""
-
-    train: Split
-    test: Split
 
 
 def mnist(data_dir: Folder | None = None) -> Dataset:
@@ -159,7 +148,7 @@ def load(name: str, data_dir: Folder | None = None, *, quiet: bool = False) -> D
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """Return what the labels 0, 1, ... of a data set stand for.
+    """Return the names of the classes 0, 1, ... of a data set.
 
     >>> class_names("fashion-mnist")[9]
     'Ankle boot'
@@ -169,7 +158,7 @@ def class_names(name: str) -> tuple[str, ...]:
 
 
 def cache_folder() -> Path:
-    r"""Return where downloads go when neither data_dir nor XPCNN_DATA says.
+    r"""Return the folder for downloads, unless data_dir or XPCNN_DATA names another.
 
     Windows: %LOCALAPPDATA%\xpcnn; macOS: ~/Library/Caches/xpcnn; elsewhere $XDG_CACHE_HOME/xpcnn,
     which is ~/.cache/xpcnn unless set.
@@ -199,12 +188,12 @@ def _folder(data_dir: Folder | None) -> Path:
         return Path(named).expanduser() if named else cache_folder()
     except RuntimeError as error:
         raise DatasetError(
-            f"{named}: there is no home folder that ~ could stand for; name it in full"
+            f"{named}: ~ means the home folder, and there is none; write the whole path"
         ) from error
 
 
 def _find_idx(name: str, data_dir: Folder | None) -> list[Path]:
-    """Return the paths of all four files, from one folder, or none."""
+    """Return the paths of all four files in one folder, or an empty list."""
     for folder in (_folder(data_dir) / name, _folder(data_dir)):
         found = [[p for end in ("", ".gz", ".xz") if (p := folder / (n + end)).is_file()] for n in IDX_FILES]
         if all(found):
@@ -226,9 +215,9 @@ def _find_cifar(data_dir: Folder | None) -> Path | None:
 def _check_source(
     source: Source | None, published: Source, paths: list[Path], data_dir: Folder | None
 ) -> None:
-    """Hold files against what their names promise, unless a folder that the user named holds data of another kind.
+    """Check files that have the names of published ones, unless a folder that the user named holds other data.
 
-    It does if none of its files is the published one, nor as long: a mixture is damage.
+    It holds other data if no file has the size of the published one. Where some files do, the others are damaged.
     """
     ours = data_dir is None and not os.environ.get("XPCNN_DATA")
     known = {file.name: file for file in published.files}
@@ -254,7 +243,7 @@ def _dataset(name: str, arrays: list[NDArray[Any]], who: list[str]) -> Dataset:
     dataset = Dataset(_split(arrays[:2], who[:2]), _split(arrays[2:], who[2:]))
     counts = np.bincount(dataset.test.labels, minlength=10)
     if counts.sum() == 10_000 and (name == "fashion-mnist") != bool(np.all(counts == 1_000)):
-        # the two share their files' names; only Fashion-MNIST tests 1,000 of each class
+        # both use the same file names; only Fashion-MNIST has 1,000 test images of each class
         other = "mnist" if name == "fashion-mnist" else "fashion-mnist"
         raise DatasetError(
             f"{who[3]}: expected {name}, got the labels of {other}; keep the two in subfolders "

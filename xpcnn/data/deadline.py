@@ -1,7 +1,7 @@
-"""Connections that end when their time is over, whatever the server does.
+"""Connections that are cut after a given time, whatever the server does.
 
-A timeout is a time between two bytes: a server that sends one byte at a time, or one line of its header, never meets
-it. So a clock runs beside the connection and ends it from outside.
+A timeout is the time between two bytes, so a server that sends one byte at a time never exceeds it. Here a timer
+cuts the connection from outside.
 """
 
 import http.client
@@ -48,7 +48,7 @@ class Deadline:
         return self._opener.open(request, timeout=timeout)
 
     def watch(self, connection: socket.socket) -> None:
-        """Cut this connection as well: another handle of it, as TLS takes the first one away."""
+        """Cut this connection too, by a duplicate of its socket, since TLS closes the first one."""
         with self._lock:
             self._sockets.append(connection.dup())
         if self.passed:
@@ -77,7 +77,7 @@ class _WatchedTls(http.client.HTTPSConnection, _Watched):
 
 
 class _Watching(urllib.request.AbstractHTTPHandler):
-    """Opens connections of the class `watched` in place of the library's."""
+    """Opens connections of the class `watched` instead of the library's."""
 
     watched: type[_Watched]
 

@@ -1,8 +1,7 @@
 """Fetching a file whose SHA-256 is known from whichever mirror still answers.
 
-Bytes gather in a file of this process's own (`part`), which is resumed by the next attempt or the next mirror and, as
-NAME.part, by the next call. The file takes its name only when its checksum is right, and the checksum is computed
-again when it is used.
+Bytes are written to a temporary file (`part`). The next attempt, the next mirror and, as NAME.part, the next call
+continue it. It gets its final name when its checksum is right. The checksum is computed again when the file is used.
 """
 
 import hashlib
@@ -24,8 +23,8 @@ from xpcnn.errors import DatasetError
 CHUNK = 1 << 16  # bytes
 ATTEMPTS = 3  # a mirror
 TIMEOUT = 30.0  # seconds without a byte
-SLOWEST = 20_000  # bytes a second: a mirror that is slower over all is given up
-PATIENCE = 300.0  # seconds on top, for small files and slow beginnings
+SLOWEST = 20_000  # bytes a second on average: a slower mirror is given up
+PATIENCE = 300.0  # seconds in addition, for small files and slow starts
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set can be had: each file is looked for at MIRROR/NAME, mirrors in this order."""
+    """Where to get a data set: each file is at MIRROR/NAME, and the mirrors are tried in this order."""
 
     name: str
     files: tuple[RemoteFile, ...]
@@ -47,11 +46,11 @@ class Source:
 
 
 class _Refused(Exception):
-    """A mirror that will not do; the next one may."""
+    """A mirror that cannot give the file; the next one may."""
 
 
 class _Broken(Exception):
-    """A transfer that stopped or spoilt; the same mirror may do better at another attempt."""
+    """A transfer that stopped; the next attempt at the same mirror may succeed."""
 
 
 def download(
@@ -59,14 +58,14 @@ def download(
 ) -> list[Path]:
     """Fetch those files of `source` that `folder` lacks; return the paths of all of them, checked.
 
-    quiet hides the progress bar; timeout is in seconds without a byte; limit is in seconds for one file from one
-    mirror, PATIENCE and what SLOWEST bytes a second take unless given. Several processes may do so at once.
+    quiet hides the progress bar. timeout is in seconds without a byte. limit is in seconds for one file from one
+    mirror: PATIENCE plus the time at SLOWEST bytes a second, unless given. Several processes may download at once.
 
     Raises
     ------
     DatasetError
-        When no mirror gives a file: it lists what each of them answered and how to fetch the file by
-        hand. When a file that is there is not the one that the source publishes.
+        If no mirror gives a file, with the answer of each and how to fetch the file by hand; if a file that is there
+        is not the published one.
     """
     paths = []
     for file in source.files:
@@ -78,7 +77,7 @@ def download(
                 folder.mkdir(parents=True, exist_ok=True)
                 seconds = PATIENCE + file.size / SLOWEST if limit is None else limit
                 _from_any_mirror(source, file, target, quiet, timeout, seconds)
-            except OSError as error:  # the disk's; the network's are caught where they arise
+            except OSError as error:  # of the disk; those of the network are caught below
                 raise DatasetError(
                     f"{source.name}: cannot write {target} ({reason(error)}); make room, or name another folder "
                     "with data_dir or the environment variable XPCNN_DATA"
@@ -88,17 +87,17 @@ def download(
 
 
 def check_published(source: Source, paths: Iterable[Path]) -> None:
-    """Raise a DatasetError unless each file that has a name of the source's has its size and SHA-256 too."""
+    """Raise DatasetError if a file has the name of a published one but another size or SHA-256."""
     for path in paths:
         if what := unlike_published(source, path):
             raise DatasetError(
                 f"{path}: expected the file that {source.name} publishes, got one of {what}: it is damaged or "
-                "another; delete it or put it elsewhere, and it is fetched again"
+                "another; delete it or move it, and it is fetched again"
             )
 
 
 def unlike_published(source: Source, path: Path) -> str:
-    """Return in what a file differs from the one of its name that the source publishes; nothing if it does not."""
+    """Return how a file differs from the published one of its name; an empty string if it does not."""
     for file in source.files:
         if file.name == path.name:
             try:
@@ -157,7 +156,7 @@ def _from_mirror(
             return
         part.restart()
         answer = _Refused(f"wrong content, SHA-256 {came} in place of {file.sha256}")
-        if not resumed:  # all of it was this mirror's
+        if not resumed:  # all bytes came from this mirror
             break
     raise _Refused(str(answer))
 
@@ -165,14 +164,14 @@ def _from_mirror(
 def _transfer(
     url: str, file: RemoteFile, part: Part, quiet: bool, timeout: float, deadline: Deadline
 ) -> bool:
-    """Append to `part` what it lacks; return whether some of it was there before."""
+    """Append the missing bytes to `part`; return whether it had any before."""
     start = part.size
     if start == file.size:
         return True
     if start > file.size:
         part.restart()
         start = 0
-    # identity: a Content-Encoding would change the bytes that are counted and summed
+    # identity: a Content-Encoding would change the bytes
     headers = {"User-Agent": "xpcnn", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -180,7 +179,7 @@ def _transfer(
         response = deadline.open(urllib.request.Request(url, headers=headers), timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and start:  # it has fewer bytes than we do: ask for the whole
+        if error.code == 416 and start:  # the server's file is shorter: ask for all of it
             part.restart()
             raise _Broken(f"HTTP 416 {error.reason}") from error
         raise _Refused(f"HTTP {error.code} {' '.join(str(error.reason).split())}") from error
@@ -190,8 +189,8 @@ def _transfer(
         raise _Refused(f"no connection ({error.reason})") from error
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(f"no answer ({_words(error)})") from error
-    except ValueError as error:  # an address that is none, which a redirection gave
-        raise _Refused(f"an address that is none ({_words(error)})") from error
+    except ValueError as error:  # a redirection to an invalid address
+        raise _Refused(f"an invalid address ({_words(error)})") from error
     with response:
         start = _agreed_start(response, start, file)
         received = _append(response, start, file, part, quiet)
@@ -201,7 +200,7 @@ def _transfer(
 
 
 def _agreed_start(response: Any, asked: int, file: RemoteFile) -> int:
-    """Return the offset of the answer's first byte: a server may ignore the Range it was asked for."""
+    """Return the offset of the answer's first byte: a server may ignore the Range of the request."""
     start = 0
     if response.status == 206:
         span = response.headers.get("Content-Range", "")
@@ -215,7 +214,7 @@ def _agreed_start(response: Any, asked: int, file: RemoteFile) -> int:
 
 
 def _append(response: Any, start: int, file: RemoteFile, part: Part, quiet: bool) -> int:
-    """Write the answer into `part` from byte `start` on; return the bytes that `part` then has."""
+    """Append the answer to `part`, which has `start` bytes; return how many it has then."""
     received = start
     progress = tqdm(
         desc=file.name,
@@ -231,7 +230,7 @@ def _append(response: Any, start: int, file: RemoteFile, part: Part, quiet: bool
             part.restart()
         while received <= file.size:
             try:
-                chunk = response.read1(CHUNK)  # what has come: read() would wait for all of it
+                chunk = response.read1(CHUNK)  # the bytes that have arrived: read() would wait for all
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise _Broken(f"broke off after {received} of {file.size} bytes ({_words(error)})") from error
             if not chunk:

@@ -1,5 +1,6 @@
-"""The four files of MNIST that travel inside the package, so that no download can fail."""
+"""The four files of MNIST inside the package, which no download can fail to bring."""
 
+import functools
 import hashlib
 from importlib.resources import files
 from typing import Any
@@ -22,14 +23,19 @@ LARGEST_EMBEDDED = 16 + 60_000 * 28 * 28
 
 
 def read_embedded(name: str) -> NDArray[Any]:
-    """Read one of MNIST's files from the package data.
+    """Read one of MNIST's files from the package data. It is unpacked once in a process, and copied each time.
 
     Raises
     ------
     DatasetError
         Where the file is missing or not the original.
     """
-    resource = files("xpcnn.data") / "mnist" / f"{name}.xz"
+    resource: Any = files("xpcnn.data") / "mnist" / f"{name}.xz"
+    return _unpacked(resource, name).copy()
+
+
+@functools.cache
+def _unpacked(resource: Any, name: str) -> NDArray[Any]:
     who = f"the embedded MNIST file {name}.xz"
     try:
         packed = resource.read_bytes()
@@ -38,7 +44,7 @@ def read_embedded(name: str) -> NDArray[Any]:
             f"{who}: expected it inside the package, got nothing ({error}); install xpcnn again"
         ) from error
     content = decompress(packed, who, LARGEST_EMBEDDED)
-    came = hashlib.sha256(content).hexdigest()
-    if came != SHA256[name]:
-        raise DatasetError(f"{who}: expected SHA-256 {SHA256[name]}, got {came}; install xpcnn again")
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256[name]:
+        raise DatasetError(f"{who}: expected SHA-256 {SHA256[name]}, got {found}; install xpcnn again")
     return parse_idx(content, who)

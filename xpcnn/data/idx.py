@@ -3,8 +3,7 @@
 Everything is big-endian. Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 """
 
-import gzip
-import io
+import functools
 import math
 import struct
 import zlib
@@ -26,16 +25,15 @@ LARGEST = 2**30
 """Bytes of a file, plain or unpacked: 1.3 million images of 28 x 28, where MNIST has 60,000."""
 
 MOST_AXES = 32
-PIECE = 1 << 20  # bytes
 LONGEST_HEADER = 4 + 4 * 255
 XZ_MEMORY = 2**28
-"""Bytes that unpacking may take on top of the result: four times what ``xz -9`` asks for."""
+"""Bytes that unpacking may take in addition to the result: four times as many as ``xz -9`` asks for."""
 
 
 def read_idx(path: Path, most: int = LARGEST) -> NDArray[Any]:
     """Read an IDX file, plain or compressed with gzip or xz, into an array of native byte order.
 
-    Its header says how many bytes follow, and no more than these are unpacked; nor is a file of more than `most`.
+    Its header says how many bytes follow, and no more are unpacked. A file of more than `most` bytes is not unpacked.
 
     Raises
     ------
@@ -63,13 +61,12 @@ def read_idx(path: Path, most: int = LARGEST) -> NDArray[Any]:
 
 
 def decompress(content: bytes, name: str, most: int = LARGEST) -> bytes:
-    """Undo gzip or xz, told apart by the first bytes and not by the file's name; plain content passes.
+    """Unpack gzip or xz, recognised by the first bytes and not by the file's name; other content is returned as it is.
 
     Raises
     ------
     DatasetError
-        Where it is truncated or corrupted, or would be longer than `most` bytes, which is then not found out by
-        unpacking it.
+        If it is truncated or corrupted, or unpacks to more than `most` bytes, at which unpacking ends.
     """
     plain = _unpacked(content, name, most + 1)
     if len(plain) > most:
@@ -78,42 +75,37 @@ def decompress(content: bytes, name: str, most: int = LARGEST) -> bytes:
 
 
 def _unpacked(content: bytes, name: str, most: int) -> bytes:
-    """Return up to `most` bytes of what the content unpacks to."""
+    """Unpack up to `most` bytes of the content, one or several streams of gzip or xz with zeros between them."""
+    begin: Any
+    errors: Any
     if content.startswith(b"\x1f\x8b"):
-        try:
-            pieces, stream = [], gzip.GzipFile(fileobj=io.BytesIO(content))
-            while most and (
-                piece := stream.read(min(most, PIECE))
-            ):  # read(most) takes them at once, whatever comes
-                pieces.append(piece)
-                most -= len(piece)
-            return b"".join(pieces)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _broken(name, "gzip", error) from error
-    if content.startswith(b"\xfd7zXZ\x00"):
-        return _from_xz(content, name, most)
-    return content[:most]
-
-
-def _from_xz(content: bytes, name: str, most: int) -> bytes:
-    """As `lzma.decompress`, which knows no bound on what it returns, nor on the memory that a file asks for."""
-    lzma, plain = _import_lzma(name), b""
+        kind, errors, begin = "gzip", (zlib.error,), lambda: zlib.decompressobj(wbits=31)
+    elif content.startswith(b"\xfd7zXZ\x00"):
+        lzma = _import_lzma(name)
+        kind, errors = "xz", (lzma.LZMAError, MemoryError)
+        begin = functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+    else:
+        return content[:most]
+    plain = b""
     try:
         while content:
-            stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+            stream = begin()
             plain += stream.decompress(content, most - len(plain))
             if len(plain) == most:
                 break
             if not stream.eof:
                 raise EOFError("it ends before its end-of-stream marker")
-            content = stream.unused_data.lstrip(b"\0")  # streams may follow each other, with zeros between
-    except (lzma.LZMAError, EOFError, MemoryError) as error:
-        raise _broken(name, "xz", error) from error
+            content = stream.unused_data.lstrip(b"\0")
+    except (EOFError, *errors) as error:
+        raise DatasetError(
+            f"{name}: expected a whole {kind} file, got a truncated or corrupted one ({error}); "
+            "delete it and fetch it again"
+        ) from error
     return plain
 
 
 def parse_idx(content: bytes, name: str) -> NDArray[Any]:
-    """Turn the bytes of an IDX file into an array; `name` is what an error calls it.
+    """Convert the bytes of an IDX file to an array; errors call the file `name`.
 
     >>> parse_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]), "three.idx")
     array([[7, 8, 9]], dtype=uint8)
@@ -130,7 +122,7 @@ def parse_idx(content: bytes, name: str) -> NDArray[Any]:
 
 
 def _header(content: bytes, name: str) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Return dtype and shape, and the bytes that the whole file then has."""
+    """Return dtype, shape, and the size in bytes of the whole file."""
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES or content[3] == 0:
         raise DatasetError(
             f"{name}: expected an IDX file, which begins with two zero bytes, a type and a number of axes, "
@@ -149,13 +141,6 @@ def _header(content: bytes, name: str) -> tuple[np.dtype[Any], tuple[int, ...], 
             f"{name}: its header announces {ndim} axes that no memory holds; fetch the file again"
         )
     return dtype, shape, start + math.prod(shape) * dtype.itemsize
-
-
-def _broken(name: str, kind: str, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{name}: expected a whole {kind} file, got a truncated or corrupted one ({error}); "
-        "delete it and fetch it again"
-    )
 
 
 def _import_lzma(name: str) -> ModuleType:

@@ -1,8 +1,8 @@
-"""The file that a download gathers in: one process's own, until it is whole and takes its name.
+"""The temporary file of a download, which gets its final name when it is complete.
 
-Its name is drawn at random, so no two processes write to one file, and nobody can have put a link there. What a broken
-download leaves is kept as NAME.part; whoever goes on with it first takes that name away, in one step. A killed
-process leaves a file with its random name, which is free once its lock is: the system drops the lock of a dead one.
+Its name is random, so two processes never write to one file, and no other user can have put a link there. After a
+broken download it is renamed NAME.part; the next download renames that in one step before it continues. A killed
+process leaves a file with a random name. The system drops the lock of a killed process, so an unlocked file is free.
 """
 
 import glob
@@ -19,11 +19,11 @@ from typing import Any
 from xpcnn._disk.files import move_into_place
 
 fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
-"""Not on Windows, where a file that is open cannot be renamed."""
+"""None on Windows, where an open file cannot be renamed."""
 
 
 class Part:
-    """An unfinished file of `target`: begun by this process, or what an earlier one left."""
+    """An unfinished download of `target`, new or continued."""
 
     def __init__(self, target: Path) -> None:
         self.target, self.left = target, target.with_name(target.name + ".part")
@@ -37,13 +37,13 @@ class Part:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave what is unfinished as NAME.part, for the next download."""
+        """Keep an unfinished file as NAME.part, for the next download."""
         if self.finished:
             return
         size = self.size
         with suppress(OSError):
             if size and not (self.left.is_file() and self.left.stat().st_size > size):
-                with suppress(OSError):  # it may be full: what is lost is fetched again
+                with suppress(OSError):  # the disk may be full: lost bytes are fetched again
                     self.file.flush()
                 if fcntl is None:
                     self.file.close()
@@ -59,7 +59,7 @@ class Part:
         return int(self.file.seek(0, os.SEEK_END))
 
     def restart(self) -> None:
-        """Forget what there is."""
+        """Delete all bytes."""
         self.file.seek(0)
         self.file.truncate()
 
@@ -68,7 +68,7 @@ class Part:
         self.file.write(chunk)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of what there is, in hex: of this file, whatever its name stands for by now."""
+        """Return the SHA-256 of this file, in hex, even if its name now belongs to another file."""
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256").hexdigest()
 
@@ -90,13 +90,13 @@ class Part:
             file = open(self.own, "x+b", opener=_no_links)  # noqa: SIM115 - this object closes it
             if _lock(file) is not False:
                 return file
-            file.close()  # taken for a dead process's, before it was locked
+            file.close()  # another process took it for an abandoned one before it was locked
             self.own = self._drawn()
 
     def _begun(self) -> Any:
         with suppress(OSError):
             if stat.S_ISREG(self.left.lstat().st_mode):
-                os.rename(self.left, self.own)  # one process has it, the next ones begin anew
+                os.rename(self.left, self.own)  # one process succeeds, the others begin a new file
                 if file := _opened(self.own):
                     return file
                 self.own.unlink()
@@ -109,7 +109,7 @@ class Part:
 
 
 def _opened(path: Path) -> Any:
-    """Open a file to go on with, if it is a plain one, this user's, by no other name, and nobody writes to it."""
+    """Open a file to continue, if it is a plain file of this user with one name, and no process writes to it."""
     try:
         file = open(path, "r+b", opener=_no_links)  # noqa: SIM115 - returned open
     except OSError:
@@ -125,7 +125,9 @@ def _opened(path: Path) -> Any:
 
 
 def _no_links(path: str, flags: int) -> int:
-    more = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for a pipe's other end
+    more = getattr(os, "O_NOFOLLOW", 0) | getattr(
+        os, "O_NONBLOCK", 0
+    )  # and do not wait for the other end of a pipe
     return os.open(path, flags | more, 0o666)
 
 

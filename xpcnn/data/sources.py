@@ -1,4 +1,4 @@
-"""What is downloaded from where: sizes and SHA-256 sums of the publishers' files, and their mirrors."""
+"""Where data sets are downloaded from: the publishers' files, their sizes and SHA-256 sums, and mirrors."""
 
 from xpcnn.data.download import RemoteFile, Source
 

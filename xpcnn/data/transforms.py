@@ -1,10 +1,12 @@
-"""Augmentation: what changes an image without changing what it shows.
+"""Augmentation: changes of an image that keep its class.
 
-A transform takes a batch (N, C, H, W) and a Generator and returns a new batch of the same shape and
-dtype. It draws for each image anew, never writes into its argument, and the same Generator gives
-the same result.
+A transform takes a batch (N, C, H, W) and a Generator and returns a new batch of the same shape and dtype. It draws
+anew for each image and never writes into its argument. A Generator in the same state gives the same result.
 """
 
+from __future__ import annotations
+
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,40 +14,19 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from xpcnn.data.batches import Transformation
+from xpcnn.data.transformation import Rng
 from xpcnn.errors import DatasetError, DtypeError, ShapeError
-from xpcnn.errors.checks import function, is_number, whole
-
-Rng = np.random.Generator | None
-
-
-class Compose:
-    """One transform after another.
-
-    >>> Compose(Crop(4), Flip())
-    Compose(Crop(4), Flip(0.5))
-    """
-
-    def __init__(self, *transforms: Transformation) -> None:
-        for transform in transforms:
-            function(transform, "every transform", "Compose", "pass Compose(Crop(4), Flip()), say")
-        self.transforms = transforms
-
-    def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
-        for transform in self.transforms:
-            images = transform(images, rng)
-        return images
-
-    def __repr__(self) -> str:
-        return f"Compose({', '.join(map(repr, self.transforms))})"
+from xpcnn.errors.checks import is_number, number, whole
 
 
 class Crop:
-    """Pad with `padding` zeros on each side, then cut the original size out at random.
+    """Pad with `padding` zeros on each side, then cut out the original size at a random place.
 
     Source: the augmentation of C.-Y. Lee et al., "Deeply-Supervised Nets", 2015, as used with
     CIFAR-10 by K. He et al., "Deep Residual Learning for Image Recognition", 2016.
     """
+
+    moves_pixels = True
 
     def __init__(self, padding: int) -> None:
         who = f"{type(self).__name__}({padding!r})"
@@ -64,22 +45,19 @@ class Crop:
 
 
 class Shift(Crop):
-    """Move each image by up to `pixels` whole pixels in both directions; zeros come in.
-
-    A crop out of the padded image by another name.
-    """
+    """Shift each image by up to `pixels` whole pixels in both directions; zeros come in. It is `Crop` renamed."""
 
     def __init__(self, pixels: int) -> None:
         super().__init__(pixels)
 
 
 class Flip:
-    """Mirror left and right with probability p. Not for digits: a mirrored 2 is none."""
+    """Mirror left and right with probability p. Not for digits: a mirrored 2 is not a 2."""
+
+    moves_pixels = True
 
     def __init__(self, p: float = 0.5) -> None:
-        if not (is_number(p) and 0 <= p <= 1):
-            raise DatasetError(f"Flip({p!r}): expected a probability from 0 to 1, got {p!r}; pass p=0.5, say")
-        self.p = p
+        self.p = number(p, "p", f"Flip({p!r})", 0, 1, fix="pass p=0.5, say", error=DatasetError)
 
     def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
         N, _, _, _ = _image_shape(images, self)
@@ -108,6 +86,8 @@ class Normalize:
     array([[[[1.]]]], dtype=float32)
     """
 
+    moves_pixels = False
+
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
         self.mean, self.std = _one_a_channel(mean, "mean"), _one_a_channel(std, "std above 0")
         if not (self.std > 0).all():
@@ -132,22 +112,22 @@ class Normalize:
 
 
 class RandomAffine:
-    """Turn, zoom and move each image a little, about its centre; zeros come in.
+    """Rotate, zoom and shift each image a little, about its centre; zeros come in.
 
-    Drawn evenly for each image: an angle from -degrees to degrees, a factor from 1 - scale to
-    1 + scale, and a displacement of up to `shift` pixels in both directions. A pixel is read at
-    where it came from, between its four neighbours (bilinear interpolation).
+    Each image has an angle from -degrees to degrees, a factor from 1 - scale to 1 + scale, and a displacement of up to
+    `shift` pixels in both directions, all drawn uniformly. Pixels are interpolated between four neighbours (bilinear).
 
     Source: P. Simard, D. Steinkraus, J. Platt, "Best Practices for Convolutional Neural Networks
     Applied to Visual Document Analysis", 2003.
     """
 
+    moves_pixels = True
+
     def __init__(self, degrees: float, scale: float = 0.0, shift: float = 0.0) -> None:
         self.degrees, self.scale, self.shift = degrees, scale, shift
-        for value in (degrees, scale, shift):
-            _at_least_zero(value, repr(self))
-        if scale >= 1:
-            raise DatasetError(f"{self!r}: expected scale below 1, got {scale}; pass 0.1 for up to 10%")
+        for name, most in (("degrees", math.inf), ("scale", 1), ("shift", math.inf)):
+            fix = "pass 0 for none, or 0.1 for up to 10%" if name == "scale" else "pass 0 for none"
+            number(vars(self)[name], name, self, 0, below=most, fix=fix, error=DatasetError)
 
     def __call__(self, images: NDArray[Any], rng: Rng = None) -> NDArray[Any]:
         N, _, _, _ = _image_shape(images, self)
@@ -165,7 +145,7 @@ class RandomAffine:
 def affine(
     images: NDArray[Any], angle: NDArray[Any], factor: NDArray[Any], shift: NDArray[Any]
 ) -> NDArray[Any]:
-    """Turn by `angle` (radians, counter-clockwise as seen), zoom by `factor`, move by `shift` (down, right).
+    """Rotate by `angle` (radians, counter-clockwise on the screen), zoom by `factor`, shift by `shift` (down, right).
 
     images (N, C, H, W), floating; angle (N,), factor (N,), shift (N, 2) in pixels. Bilinear, zero
     outside.
@@ -181,7 +161,7 @@ def affine(
     source_row = cos * row + sin * column + (H - 1) / 2  # (N, H, W)
     source_column = cos * column - sin * row + (W - 1) / 2
 
-    # a border of zeros, one before and two behind, so that no neighbour needs a question of its own
+    # a border of zeros, one before and two behind, so that every neighbour exists
     source_row = np.clip(source_row, -1, H) + 1
     source_column = np.clip(source_column, -1, W) + 1
     i, j = source_row.astype(np.intp), source_column.astype(np.intp)
@@ -195,12 +175,6 @@ def affine(
     lower = pixels[corner + (W + 3)] * (1 - right) + pixels[corner + (W + 4)] * right
     between: NDArray[Any] = upper * (1 - down) + lower * down
     return between
-
-
-def _at_least_zero(value: Any, who: str) -> Any:
-    if not (is_number(value) and value >= 0):
-        raise DatasetError(f"{who}: expected a number of at least 0, got {value!r}; pass 0 for none")
-    return value
 
 
 def _one_a_channel(numbers: Any, name: str) -> NDArray[Any]:

@@ -1,7 +1,7 @@
-"""Two backends side by side: the first step and the first layer at which they part, with the numbers.
+"""Two backends side by side: the first step and the first layer at which they diverge, with the numbers.
 
-Both begin with the same weights and see the same batches. After every step all that was computed is laid next to
-each other in the order in which it was computed: outputs, the loss, gradients, then the parameters after the update.
+Both start with the same weights and train on the same batches. After every step all results are compared in the order
+in which they were computed: outputs, the loss, gradients, then the parameters after the update.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,11 @@ from xpcnn.errors import BackendError
 from xpcnn.kernels import CHOICES
 from xpcnn.layers import Layer, Parameter
 from xpcnn.losses import SoftmaxCrossEntropy
+from xpcnn.training import step
 
 
 class Quantity(NamedTuple):
-    """Something a step computed: in which layer, what it is, and its values on the host."""
+    """A result of a step: the layer, what it is, and its values on the host."""
 
     layer: str
     what: str
@@ -28,7 +29,7 @@ class Quantity(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """How far two backends are apart in one quantity, and where they are furthest apart."""
+    """The largest difference of two backends in one quantity, and the element where it is."""
 
     step: int
     layer: str
@@ -41,29 +42,17 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The outcome: the difference that exceeds the tolerance, or None; and the largest that does not."""
+    """The first difference above the tolerance, or None; and the largest below it."""
 
     backends: tuple[str, str]
     tolerance: float
     steps: int
-    parted: Difference | None
+    diverged: Difference | None
     largest: Difference
 
 
 class Contestant:
-    """One backend's model, optimizer and criterion; `step` takes a batch and tells all that it computed.
-
-    Parameters
-    ----------
-    backend : str
-        A backend's name; "simulated:reference" is that backend without substitute kernels.
-    model : str
-        A name of `models.BY_NAME`.
-    optimizer : str
-        A name of `optimizers.BY_NAME`.
-    input_shape : (channels, height, width)
-    seed : int
-    """
+    """Model, optimizer and criterion of one backend, all by name; "numpy:reference" is NumPy without its kernels."""
 
     def __init__(
         self, backend: str, model: str, optimizer: str, input_shape: tuple[int, int, int], seed: int
@@ -76,7 +65,7 @@ class Contestant:
             self.criterion = SoftmaxCrossEntropy()
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> list[Quantity]:
-        """Train on one batch."""
+        """Train on one batch, and return all that it computed."""
         quantities: list[Quantity] = []
 
         def add(layer: str, what: str, values: Any) -> None:
@@ -93,17 +82,16 @@ class Contestant:
                 if isinstance(value, Parameter):
                     add(shown, f"gradient of {parameter}", value.grad)
 
+        def after(phase: str, value: Any) -> None:
+            if what := {"loss": "loss", "loss backward": "gradient of the logits"}.get(phase):
+                add("criterion", what, value)
+
         with running(self.backend):
             with traced(self.model, leave=leave):
-                add("criterion", "loss", self.criterion(self.model(to_device(images)), to_device(labels)))
-                dlogits = self.criterion.backward()
-                add("criterion", "gradient of the logits", dlogits)
-                self.model.backward(dlogits, need_dx=False)
-            self.optimizer.step()
-            for name, parameter in self.model.named_parameters():
-                add(name, "value after the step", parameter.data)
-            for name, buffer in self.model.named_buffers():
-                add(name, "value after the step", buffer.data)
+                step(self.model, self.criterion, self.optimizer, to_device(images), to_device(labels), after)
+            arrays: list[tuple[str, Any]] = [*self.model.named_parameters(), *self.model.named_buffers()]
+            for name, array in arrays:
+                add(name, "value after the step", array.data)
         return quantities
 
 
@@ -139,12 +127,11 @@ def compare(
     tolerance: float = 1e-5,
     seed: int = 0,
 ) -> Comparison:
-    """Train a model on MNIST's first images on two backends; stop at the first difference above the tolerance.
+    """Train a model on the first images of MNIST on two backends; stop at the first difference above the tolerance.
 
-    The default is an optimizer whose step is proportional to the gradient. Adam's is not: it divides by the gradient's
-    own size, so that where that is nearly zero a difference in the last bit becomes a whole step. For the same reason
-    the images get noise, less than a grey level: on flat ground neighbouring maxima are equal, and a last bit decides
-    which of them the gradient goes to.
+    The step of the default optimizer is proportional to the gradient. Adam divides by the size of the gradient, so
+    where that is nearly zero a difference in the last bit becomes a whole step. The images get noise of less than a
+    grey level: without it neighbouring pixels are equal, and the last bit decides which of them is the maximum.
 
     Raises
     ------
@@ -156,18 +143,18 @@ def compare(
     feed = data.batches(images[: steps * batch_size], labels[: steps * batch_size], batch_size)
     largest = Difference(0, "", "nothing", 0.0, (), 0.0, 0.0)
     rng = np.random.default_rng(seed)
-    for step, (x, t) in enumerate(feed, start=1):
+    for number, (x, t) in enumerate(feed, start=1):
         x = x + rng.uniform(0, 1 / 255, x.shape).astype(x.dtype)
         for first, second in zip(*(contestant.step(x, t) for contestant in contestants), strict=True):
-            found = difference(step, first, second)
+            found = difference(number, first, second)
             if found.relative > tolerance:
-                return Comparison(backends, tolerance, step, found, largest)
+                return Comparison(backends, tolerance, number, found, largest)
             largest = max(largest, found, key=lambda item: item.relative)
     return Comparison(backends, tolerance, steps, None, largest)
 
 
 def difference(step: int, first: Quantity, second: Quantity) -> Difference:
-    """Measure how far two of a kind are apart, relative to the largest element of either.
+    """Measure the largest difference of two quantities, relative to the largest element of both.
 
     >>> difference(
     ...     1,
@@ -184,33 +171,31 @@ def difference(step: int, first: Quantity, second: Quantity) -> Difference:
     if a.size == 0:
         return Difference(step, first.layer, first.what, 0.0, (), 0.0, 0.0)
     with np.errstate(invalid="ignore"):
-        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-    apart[np.isnan(apart)] = np.inf
-    index = tuple(map(int, np.unravel_index(apart.argmax(), apart.shape)))
+        off = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    off[np.isnan(off)] = np.inf
+    index = tuple(map(int, np.unravel_index(off.argmax(), off.shape)))
     scale = max(np.abs(x[np.isfinite(x)]).max(initial=0.0) for x in (a, b)) or 1.0
     return Difference(
-        step, first.layer, first.what, float(apart[index] / scale), index, float(a[index]), float(b[index])
+        step, first.layer, first.what, float(off[index] / scale), index, float(a[index]), float(b[index])
     )
 
 
 def report(comparison: Comparison) -> str:
-    """Say in a few lines where two backends part, or that they do not."""
-    (a, b), tolerance, steps, parted, largest = comparison
-    if parted is None:
+    """Say in a few lines where two backends diverge, or that they agree."""
+    (a, b), tolerance, steps, diverged, largest = comparison
+    if diverged is None:
         same = "bit for bit" if largest.relative == 0 else f"within {tolerance:g}"
         return f"{a} and {b} agree {same} in {steps} steps." + (
             _numbers(largest, a, b) if largest.relative else ""
         )
-    lines = f"{a} and {b} part at step {parted.step}, in layer {parted.layer}: {parted.what}."
-    lines += _numbers(parted, a, b, f" is above the tolerance of {tolerance:g}")
+    lines = f"{a} and {b} diverge at step {diverged.step}, in layer {diverged.layer}: {diverged.what}."
+    lines += _numbers(diverged, a, b, f" is above the tolerance of {tolerance:g}")
     agreed = "equal bit for bit" if largest.relative == 0 else f"within {largest.relative:.1e}"
-    return f"{lines}\nAll that was computed before is {agreed}."
+    return f"{lines}\nAll results before it are {agreed}."
 
 
-def _numbers(found: Difference, a: str, b: str, judgement: str = "") -> str:
+def _numbers(found: Difference, a: str, b: str, verdict: str = "") -> str:
     element = f"element {found.place}" if found.place else "its value"
-    place = "" if judgement else f"\nLargest: step {found.step}, {found.layer}, {found.what}."
+    place = "" if verdict else f"\nLargest: step {found.step}, {found.layer}, {found.what}."
     values: Sequence[str] = [f"{found.first:.8g} on {a}", f"{found.second:.8g} on {b}"]
-    return (
-        f"{place}\n{element}: {', '.join(values)}; the relative difference {found.relative:.1e}{judgement}."
-    )
+    return f"{place}\n{element}: {', '.join(values)}; the relative difference {found.relative:.1e}{verdict}."

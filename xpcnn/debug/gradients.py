@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from xpcnn.random import Seed, default_rng
 def numerical_gradient(f: Callable[[np.ndarray], float], x: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
     """Return df/dx by central differences, (f(x + e) - f(x - e)) / 2e, an element of x at a time.
 
-    The book, section 4.4. The error is of order e^2, and rounding adds 1e-16 / e: so x is taken as float64.
+    The book, section 4.4. The error is of order e^2, and rounding adds 1e-16 / e, so x is converted to float64.
 
     >>> numerical_gradient(lambda x: float((x**2).sum()), np.array([3.0, -1.0])).round(6)
     array([ 6., -2.])
@@ -30,15 +30,51 @@ def numerical_gradient(f: Callable[[np.ndarray], float], x: np.ndarray, epsilon:
     return gradient
 
 
+class Gradient(NamedTuple):
+    """Some elements of a gradient: by backward, by differences of forward, and the scale of their error."""
+
+    analytic: np.ndarray
+    numerical: np.ndarray
+    scale: float
+
+    @property
+    def error(self) -> float:
+        """The largest difference between the two, divided by the scale."""
+        return float(np.abs(self.numerical - self.analytic).max() / self.scale)
+
+    def fault(self, name: str, batch_size: int) -> str:
+        """Say how the gradient of `name` differs from the derivative of forward, and what to look for."""
+        a, n, scale = self
+        dx = name.partition(".")[0] == "x"
+        who = f"the d{name} that backward() returns" if dx else f"the gradient of {name} that backward() adds"
+        if not np.isfinite([a, n]).all():
+            return f"{who}, or y, is not finite for x between -2 and 2; check divisions, exp() and log()"
+        if not a.any():
+            fix = "return dL/dx" if dx else f"call self.{name}.add_gradient(...) in backward()"
+            return f"{who} is zero, but y depends on {name}; {fix}"
+        ratio = float((a * n).sum() / max((n * n).sum(), np.finfo(np.float64).tiny))
+        if np.abs(a - ratio * n).max() > 1e-4 * scale:
+            return (
+                f"{who} is wrong: it differs from differences of forward() by {self.error:.2g} of its largest element; "
+                "look for a missing transpose, or a sum over another axis"
+            )
+        fix = "find this factor in backward(), and remove it"
+        if abs(ratio * batch_size - 1) < 1e-3:
+            fix = (
+                "add up the samples of the batch and take no mean: the loss divides by the batch size already"
+            )
+        return f"{who} is {ratio:.3g} times what differences of forward() give; {fix}"
+
+
 def gradient_check(
     layer: Layer, x: Array | tuple[Array, ...], *, epsilon: float = 1e-5, samples: int = 100, rng: Seed = 0
 ) -> dict[str, float]:
     """Return by name how far backward's gradients are from central differences: of "x", and of every parameter.
 
     The loss is <c, layer(x)> with c drawn from N(0, 1), the distance max |a - n| / max(|a|, |n|) over the
-    elements compared, a the gradient by backward and n by differences: right is below 1e-6, wrong is
-    near 1. (Where the gradient is zero n is rounding alone, so the divisor is at least 1e6 times that.)
-    A copy of the layer is checked, in float64 and in the layer's mode; chance (dropout) is held still.
+    elements compared, a the gradient by backward and n by differences: it is below 1e-6 if backward is right,
+    near 1 if not. (Where the gradient is zero, n is rounding alone, so the divisor is at least 1e6 times that.)
+    A copy of the layer is checked, in float64 and in the mode of the layer; random masks (dropout) stay the same.
 
     Parameters
     ----------
@@ -65,19 +101,26 @@ def gradient_check(
         raise DtypeError(f"gradient_check: expected a layer, got {layer!r:.60}; pass Conv(1, 2, 3), say")
     epsilon = number(epsilon, "epsilon", "gradient_check", above=0, fix="the default is 1e-5")
     whole(samples, "samples", "gradient_check", error=HyperparameterError)
+    both = both_gradients(layer, x, epsilon, samples, rng)
+    return {name: gradient.error for name, gradient in both.items()}
+
+
+def both_gradients(layer: Layer, x: Any, epsilon: float, samples: int, rng: Seed) -> dict[str, Gradient]:
+    """Return what `gradient_check` compares, by name."""
     several = isinstance(x, tuple)
-    x = tuple(_floating(part, "gradient_check") for part in x) if several else _floating(x, "gradient_check")
-    rng, layer = default_rng(rng), layer.copy().astype("float64").unfreeze()
+    inputs = {f"x.{i}": part for i, part in enumerate(x)} if several else {"x": x}
+    values = {name: _floating(part, "gradient_check").astype(np.float64) for name, part in inputs.items()}
+    layer = layer.copy().astype("float64").unfreeze()
+    # a stream of its own: with the seed of the weights c would be equal to them, and hide a transposed gradient
+    rng = np.random.default_rng(default_rng(rng).integers(2**63, size=4))
     buffers = [(buffer, to_host(buffer.data).copy()) for _, buffer in layer.named_buffers()]
     parameters = dict(layer.named_parameters())
-    inputs = {f"x.{i}": part for i, part in enumerate(x)} if several else {"x": x}
-    values = {name: to_host(part).astype(np.float64) for name, part in inputs.items()}
     values |= {name: to_host(parameter.data).copy() for name, parameter in parameters.items()}
 
     def forward(name: str = "", value: Any = None) -> Any:
         for buffer, data in buffers:
             buffer.data[...] = to_device(data)
-        changed = values | ({name: value} if name else {})
+        changed = values | {name: value}
         if name in parameters:
             parameters[name].data[...] = to_device(value)
         arrays = tuple(to_device(changed[part]) for part in inputs)
@@ -89,31 +132,28 @@ def gradient_check(
     cotangents = [rng.standard_normal(y.shape) for y in ys]
     size = sum(float(np.abs(y * c).sum()) for y, c in zip(ys, cotangents, strict=True))
     rounding = np.finfo(np.float64).eps * size / epsilon
+    least = max(1e6 * rounding, float(np.finfo(np.float64).tiny))
     layer.zero_grad()
     dys = [to_device(c) for c in cotangents]
     dx = layer.backward(dys if listed else dys[0])
-    gradients = {
-        name: to_host(part).copy() for name, part in zip(inputs, dx if several else [dx], strict=True)
-    }
-    gradients |= {name: to_host(parameter.grad).copy() for name, parameter in parameters.items()}
+    analytic = dict(zip(inputs, dx if several else [dx], strict=True))
+    analytic |= {name: parameter.grad for name, parameter in parameters.items()}
+    analytic = {name: to_host(gradient).copy() for name, gradient in analytic.items()}
 
     def loss(name: str, value: np.ndarray) -> float:
-        found = forward(name, value)
-        pairs = zip(found if listed else [found], cotangents, strict=True)
+        y = forward(name, value)
+        pairs = zip(y if listed else [y], cotangents, strict=True)
         return float(sum((to_host(y) * c).sum() for y, c in pairs))
 
-    errors = {}
+    found = {}
     for name, value in values.items():
         chosen = [np.unravel_index(i, value.shape) for i in rng.permutation(value.size)[:samples]]
         f = partial(loss, name)
-        numerical = np.array([_central_difference(f, value, index, epsilon) for index in chosen])
-        analytic = np.array([gradients[name][index] for index in chosen])
-        scale = max(
-            np.abs(numerical).max(), np.abs(analytic).max(), 1e6 * rounding, np.finfo(np.float64).tiny
-        )
-        errors[name] = float(np.abs(numerical - analytic).max() / scale)
-        forward(name, value)
-    return errors
+        n = np.array([_central_difference(f, value, index, epsilon) for index in chosen])
+        forward(name, value)  # the parameter as it was
+        a = np.array([analytic[name][index] for index in chosen])
+        found[name] = Gradient(a, n, max(np.abs(n).max(), np.abs(a).max(), least))
+    return found
 
 
 def _floating(x: object, who: str) -> np.ndarray:

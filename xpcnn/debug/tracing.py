@@ -1,4 +1,4 @@
-"""Hooks around every layer of a model: what goes in and comes out, forward and backward, by the layer's name."""
+"""Hooks before and after every layer of a model, forward and backward, by the name of the layer."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ from xpcnn.layers import Layer
 from xpcnn.layers.passes import Direction, observed
 
 Hook: TypeAlias = Callable[[str, Any, Direction, Any], None]
-"""Is called with the layer's dotted name, the layer, the direction, and what goes in or comes out."""
+"""A function of the layer's dotted name, the layer, the direction, and its input (enter) or output (leave)."""
 
 
 @contextmanager
 def traced(model: Layer, enter: Hook | None = None, leave: Hook | None = None) -> Iterator[None]:
     """Inside the ``with`` block call `enter` before and `leave` after every layer's forward and backward.
 
-    What is watched is what runs: neighbours that a `Sequential` fuses are one layer, called "1+2". A layer in
-    several places has its first name in all of them.
+    The hooks are called for layers as they run: neighbours that a `Sequential` fuses are one layer, called "1+2". A
+    layer in several places has its first name in all of them.
 
     >>> from xpcnn.backend import xp
     >>> from xpcnn.layers import ReLU, Sequential

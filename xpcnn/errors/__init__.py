@@ -1,4 +1,4 @@
-"""What can go wrong, by kind. Every message says who, what was expected, what came, and what to do."""
+"""The kinds of errors. Every message says who reports it, what was expected, what was given, and what to do."""
 
 
 class XpcnnError(Exception):
@@ -10,7 +10,7 @@ class ShapeError(XpcnnError, ValueError):
 
 
 class DtypeError(XpcnnError, TypeError):
-    """An array of the wrong dtype, or something that is no array at all."""
+    """An array of the wrong dtype, or an object of the wrong type."""
 
 
 class HyperparameterError(XpcnnError, ValueError):
@@ -30,7 +30,7 @@ class BackwardError(XpcnnError, RuntimeError):
 
 
 class ContractError(XpcnnError, AssertionError):
-    """A layer that does not do what every layer promises; `xpcnn.check_layer` raises it."""
+    """A layer that breaks the contract of layers; `xpcnn.check_layer` raises it."""
 
 
 class CheckpointError(XpcnnError, ValueError):
@@ -46,7 +46,7 @@ class UnsealedWarning(XpcnnWarning):
 
 
 class ReproducibilityWarning(XpcnnWarning):
-    """A training goes on under other versions, kernels or instructions: near the old one, but not to the bit."""
+    """A training continues under other versions, kernels or instructions: close to the old one, but not to the bit."""
 
 
 class MatchedByOrderWarning(XpcnnWarning):
@@ -69,5 +69,13 @@ class ExtraError(XpcnnError, ImportError):
     """A package that is not installed and that this part of xpcnn needs; the message has the command for it."""
 
 
+class ExerciseError(XpcnnError, ValueError):
+    """An exercise's file that is there already, or that does not run."""
+
+
 class BenchmarkError(XpcnnError, RuntimeError):
-    """A measurement that cannot be made, or that would compare what is not the same."""
+    """A measurement that cannot be made, or that would compare different things."""
+
+
+def __dir__() -> list[str]:
+    return [name for name, value in globals().items() if isinstance(value, type)]

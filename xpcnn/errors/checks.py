@@ -1,4 +1,4 @@
-"""Numbers as they come in: a constructor that took a NaN, a float for an int or a string would go wrong much later."""
+"""Checks of arguments: a NaN, a string or a float in place of an int would cause an error much later."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from xpcnn.errors import DtypeError, HyperparameterError, ShapeError, XpcnnError
 def whole(
     value: Any, name: str, who: object, least: int = 1, *, fix: str = "", error: type[XpcnnError] = ShapeError
 ) -> int:
-    """Return a whole number of at least `least`, Python's or NumPy's, as an int; a bool is none.
+    """Return a whole number of at least `least`, Python's or NumPy's, as an int; a bool is refused.
 
     >>> whole(3, "groups", "Conv")
     3
@@ -41,7 +41,7 @@ def number(
 ) -> float:
     """Return a finite number, least <= value <= most and above < value < below, as a Python float.
 
-    NumPy's float64 would turn the arrays it meets into float64, so it becomes Python's.
+    A NumPy float64 would promote arrays to float64, so it is converted to Python's float.
 
     >>> number(0.5, "p", "Flip", 0, 1)
     0.5
@@ -57,12 +57,12 @@ def number(
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number, Python's or NumPy's, and no bool."""
+    """Return whether a value is a whole number, Python's or NumPy's, but not a bool."""
     return not _is_bool(value) and hasattr(value, "__index__") and getattr(value, "ndim", 0) == 0
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is one finite real number, Python's or NumPy's."""
+    """Return whether a value is one finite real number, Python's or NumPy's."""
     if _is_bool(value) or getattr(value, "ndim", 0) != 0 or not hasattr(value, "__float__"):
         return False
     try:
@@ -81,14 +81,14 @@ def lengths(shape: Any, who: object, least: int = 0) -> tuple[int, ...]:
 
 
 def flag(value: Any, name: str, who: object) -> bool:
-    """Return True or False; what merely counts as one, such as the string "no", is refused."""
+    """Return True or False; other values, such as the string "no", are refused."""
     if _is_bool(value):
         return bool(value)
     raise DtypeError(f"{who}: expected {name} to be True or False, got {value!r}; pass {name}=True, say")
 
 
 def function(value: Any, name: str, who: object, fix: str) -> Callable[..., Any]:
-    """Return what can be called."""
+    """Return a value that can be called."""
     if callable(value):
         return value  # type: ignore[no-any-return]
     raise DtypeError(f"{who}: expected {name} to be a function, got {value!r:.60}; {fix}")

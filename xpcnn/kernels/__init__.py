@@ -1,8 +1,9 @@
 """Substitutes for the ops, one module a backend: faster, never needed to understand a layer.
 
-A module here named as a backend offers ``SUBSTITUTES``, a dictionary from an op's name to a function of
-the same signature that returns the same values. Where Numba is installed its module's take the place of some of
-NumPy's. ``XPCNN_KERNELS=pure`` turns those off, and ``XPCNN_KERNELS=reference`` all.
+A substitute has the name and the signature of its op and returns the same values; `registry.substitute` above it
+registers it. A module here that is named as a backend offers the backend's as ``SUBSTITUTES``, a dictionary by names.
+Where Numba is installed, its substitutes take the place of some of NumPy's. ``XPCNN_KERNELS=pure`` turns those off, and
+``XPCNN_KERNELS=reference`` all.
 """
 
 import functools
@@ -16,9 +17,10 @@ from typing import Any
 from xpcnn._disk.caches import say
 from xpcnn.errors import BackendError
 from xpcnn.kernels.fused import fused
+from xpcnn.kernels.registry import check_names
 
 CHOICES = ("tuned", "pure", "reference")
-"""All that is installed; without what an extra compiles; the textbook's ops."""
+"""All substitutes that are installed; those without Numba; none, so that the ops of `xpcnn.ops` run."""
 
 
 def load(backend: str, choice: str = "") -> dict[str, Callable[..., Any]]:
@@ -29,7 +31,7 @@ def load(backend: str, choice: str = "") -> dict[str, Callable[..., Any]]:
     Raises
     ------
     BackendError
-        If it is none of `CHOICES`.
+        If `choice` is not one of `CHOICES`, or if a substitute has the name of no op.
     """
     name, choice = f"{__name__}.{backend}", chosen(choice)
     if choice == "reference" or importlib.util.find_spec(name) is None:
@@ -37,31 +39,31 @@ def load(backend: str, choice: str = "") -> dict[str, Callable[..., Any]]:
     module = importlib.import_module(name)
     substitutes: dict[str, Callable[..., Any]] = dict(getattr(module, "SUBSTITUTES", {}))
     substitutes |= _compiled()[0] if (backend, choice) == ("numpy", "tuned") else {}
-    substitutes.update(fused(substitutes))
-    return substitutes
+    check_names(substitutes, name)
+    return substitutes | fused(substitutes)
 
 
 def remark(backend: str, choice: str = "") -> str:
-    """Return what the substitutes that are loaded for `backend` say of themselves, REMARK in their module."""
+    """Return the remark on the substitutes that are loaded for `backend`: REMARK of their module."""
     remark: str = getattr(sys.modules.get(f"{__name__}.{backend}"), "REMARK", "")
-    of_numba = _compiled()[1] if (backend, chosen(choice)) == ("numpy", "tuned") else ""
-    return "; ".join(filter(None, (remark, of_numba)))
+    of_compiled = _compiled()[1] if (backend, chosen(choice)) == ("numpy", "tuned") else ""
+    return "; ".join(filter(None, (remark, of_compiled)))
 
 
 def workspace(backend: str) -> tuple[int, int] | None:
-    """Return the bytes of workspace that the substitutes for `backend` hold, and the bound on it; None without one."""
+    """Return the bytes of workspace that the substitutes for `backend` hold, and their limit; None without one."""
     module = sys.modules.get(f"{__name__}.{backend}")
     functions = getattr(module, "WORKSPACE", None)
     return None if functions is None else (functions[0](), functions[1]())
 
 
 def chosen(choice: str | None = None) -> str:
-    """Return which of `CHOICES` is asked for: `choice`, or XPCNN_KERNELS, or, if neither is set, the first.
+    """Return one of `CHOICES`: `choice`, or XPCNN_KERNELS, or, if neither is set, the first.
 
     Raises
     ------
     BackendError
-        If that is none of them.
+        If `choice` or XPCNN_KERNELS is something else.
     """
     if choice and choice not in CHOICES:
         raise BackendError(f"kernels {choice!r} are unknown; pass one of: {', '.join(CHOICES)}")
@@ -73,19 +75,19 @@ def chosen(choice: str | None = None) -> str:
 
 @functools.cache
 def _compiled() -> tuple[dict[str, Callable[..., Any]], str]:
-    """Return Numba's substitutes and what they say of themselves, or none and why; nothing if it is not installed.
+    """Return the compiled substitutes and their remark, or none and the reason; no reason where Numba is not installed.
 
-    One that is installed and does not work is reported on stderr as well: what runs then is slower.
+    A Numba that is installed and does not work is reported on stderr as well, since the plain substitutes are slower.
     """
     if importlib.util.find_spec("numba") is None:
         return {}, ""
     try:
         module = importlib.import_module(f"{__name__}.cpu.compiled")
         module.probe()
-    except BackendError:  # a setting that NumPy's kernels cannot do with either
+    except BackendError:  # a wrong setting, which the plain substitutes refuse too
         raise
     except Exception as error:
-        # A Numba for another NumPy, one without its LLVM, ...: nothing is missing but speed.
+        # for example a Numba made for another NumPy, or one without LLVM: only speed is lost
         sentence = " ".join(str(error).split())
         why = f"numba is installed but does not compile ({type(error).__name__}: {sentence:.100})"
         say(f"NumPy's kernels run: {why}")

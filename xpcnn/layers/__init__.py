@@ -1,26 +1,21 @@
 """Layers: objects that hold parameters and what backward needs, and call `xpcnn.ops`."""
 
-from xpcnn.layers.activation import ReLU, Sigmoid, Tanh
+from xpcnn.layers.activation import GELU, Clip, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from xpcnn.layers.affine import Affine
 from xpcnn.layers.auxiliary import Auxiliary
 from xpcnn.layers.base import Layer
-from xpcnn.layers.channels import ChannelScale, PadChannels
-from xpcnn.layers.containers import Parallel, Residual, Sequential, Sum
+from xpcnn.layers.branches import Parallel, Product, Residual, Sum
+from xpcnn.layers.channels import ChannelScale, PadChannels, Scale
+from xpcnn.layers.containers import Sequential
 from xpcnn.layers.conv import Conv
 from xpcnn.layers.conv_transpose import ConvTranspose
 from xpcnn.layers.dropout import Dropout
 from xpcnn.layers.normalization import BatchNorm, LocalResponseNorm
 from xpcnn.layers.parameter import Buffer, Parameter
-from xpcnn.layers.partial import PartialConv
 from xpcnn.layers.passes import no_grad, one_pass
-from xpcnn.layers.piecewise import Clip, LeakyReLU
 from xpcnn.layers.pooling import GlobalAveragePooling, GlobalMaxPooling, Pooling
-from xpcnn.layers.product import Product
-from xpcnn.layers.radial import RadialBasis
 from xpcnn.layers.reshape import Flatten, Identity, Reshape
 from xpcnn.layers.sample_norm import GroupNorm, LayerNorm
-from xpcnn.layers.smooth import GELU, SiLU
-from xpcnn.layers.softmax import Softmax
 from xpcnn.layers.upsample import Upsample
 
 __all__ = [
@@ -46,13 +41,12 @@ __all__ = [
     "PadChannels",
     "Parallel",
     "Parameter",
-    "PartialConv",
     "Pooling",
     "Product",
-    "RadialBasis",
     "ReLU",
     "Reshape",
     "Residual",
+    "Scale",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -63,3 +57,7 @@ __all__ = [
     "no_grad",
     "one_pass",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

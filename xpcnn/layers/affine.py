@@ -7,14 +7,13 @@ from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
 from xpcnn.errors.checks import flag, whole
 from xpcnn.initializers import Initializer, he_normal
-from xpcnn.layers.base import Layer, check_dtype
-from xpcnn.layers.parameter import Parameter
+from xpcnn.layers.base import check_dtype
 from xpcnn.layers.shapes import Shape
-from xpcnn.layers.weights import drawn
+from xpcnn.layers.weights import Weighted, drawn
 from xpcnn.random import Seed
 
 
-class Affine(Layer):
+class Affine(Weighted):
     """y = x W^T + b on the last axis, over any number of leading axes: (..., I) -> (..., O).
 
     Parameters
@@ -53,43 +52,39 @@ class Affine(Layer):
     ) -> None:
         self.in_features = whole(in_features, "in_features", "Affine")
         self.out_features = whole(out_features, "out_features", "Affine")
-        shape = self.out_features, self.in_features
-        weight = drawn(initializer, shape, rng, "Affine")
-        self.weight = Parameter(weight)
         with_bias = flag(bias, "bias", "Affine")
-        self.bias = Parameter(weight.dtype.type(0).repeat(out_features)) if with_bias else None
+        weight = drawn(initializer, (self.out_features, self.in_features), rng, "Affine")
+        self._own(weight, self.out_features, with_bias)
 
     def forward(self, x: Array) -> Array:
-        self._check_shape(x.shape, batch_axes=1)
+        self._check(x.shape, batch=1)
         check_dtype(x, self.weight, self)
         self.save_for_backward(x)
-        return ops.affine(x, self.weight.data, None if self.bias is None else self.bias.data)
+        return ops.affine(x, self.weight.data, self._bias())
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
         dx, dweight, dbias = ops.affine_backward(dy, x, self.weight.data, need_dx)
-        self.weight.add_gradient(dweight)
-        if self.bias is not None:
-            self.bias.add_gradient(dbias)
+        self._add_gradients(dweight, dbias)
         return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        self._check_shape(input_shape, batch_axes=0)
+        self._check(input_shape, batch=0)
         return (*input_shape[:-1], self.out_features)
 
     def multiply_adds(self, input_shape: Shape) -> int:
         return math.prod(input_shape) * self.out_features
 
-    def _check_shape(self, shape: Shape, batch_axes: int) -> None:
-        if len(shape) > batch_axes and shape[-1] == self.in_features:
+    def _check(self, shape: Shape, batch: int) -> None:
+        if len(shape) > batch and shape[-1] == self.in_features:
             return
-        features = math.prod(shape[batch_axes:])
-        if len(shape) == batch_axes:
-            mend = "pass x[None] for a batch of one"
+        features = math.prod(shape[batch:])
+        if len(shape) == batch:
+            fix = "pass x[None] for a batch of one"
         elif features == self.in_features:
-            mend = "put Flatten() before it"
-        elif len(shape) == 3 + batch_axes:
-            mend = f"put Flatten() before it and pass in_features={features}"
+            fix = "put Flatten() before it"
+        elif len(shape) == 3 + batch:
+            fix = f"put Flatten() before it and pass in_features={features}"
         else:
-            mend = f"pass in_features={shape[-1]}"
-        raise ShapeError(f"{self}: expected {self.in_features} features, got shape {tuple(shape)}; {mend}")
+            fix = f"pass in_features={shape[-1]}"
+        raise ShapeError(f"{self}: expected {self.in_features} features, got shape {tuple(shape)}; {fix}")

@@ -8,25 +8,23 @@ from xpcnn.errors import ShapeError
 from xpcnn.layers.base import Layer
 from xpcnn.layers.containers import Container
 from xpcnn.layers.shapes import Shape
-
-
-def _listed(pieces: Any) -> Sequence[Any]:
-    return pieces if isinstance(pieces, Sequence) else [pieces]
+from xpcnn.layers.tree import dotted
 
 
 class Auxiliary(Container):
-    """A trunk of k + 1 pieces, one after another, and k heads: head i reads what piece i gives.
+    """A trunk of k + 1 pieces, one after another, and k heads: head i reads the output of piece i.
 
-    In training forward returns a list, the trunk's output first and then each head's, and backward takes
-    the list of their gradients: `losses.AuxiliaryCrossEntropy` accepts the one and gives the other. In
-    evaluation the heads rest: forward returns the trunk's output alone, and backward takes its gradient alone.
-    So does everything that asks for one shape, such as `output_shape`. Since the output is a list, nothing can
-    follow: this layer is a network's last, or all of it.
+    In training forward returns a list, the output of the trunk first and then those of the heads, and backward takes
+    the list of their gradients: `losses.AuxiliaryCrossEntropy` takes the outputs and returns the gradients. In
+    evaluation forward returns the output of the trunk alone, and backward takes its gradient alone; `output_shape`
+    too is that of the trunk. Since the output is a list, this layer is the last of a network, or all of it.
 
     Parameters
     ----------
     trunk : sequence of k + 1 Layers
+        They are named trunk0, trunk1, ...
     heads : sequence of k Layers
+        They are named head0, head1, ...
 
     Raises
     ------
@@ -40,12 +38,27 @@ class Auxiliary(Container):
     """
 
     def __init__(self, trunk: Sequence[Layer], heads: Sequence[Layer]) -> None:
-        self.trunk, self.heads = (self._only_layers(*_listed(pieces)) for pieces in (trunk, heads))
+        named = {
+            f"{kind}{index}": layer
+            for kind, layers in (("trunk", trunk), ("head", heads))
+            for index, layer in enumerate(layers if isinstance(layers, Sequence) else [layers])
+        }
+        super().__init__(**named)
         if len(self.trunk) != len(self.heads) + 1:
             raise ShapeError(
                 f"Auxiliary: expected one piece of the trunk more than heads, got {len(self.trunk)} and "
                 f"{len(self.heads)}; cut the trunk where the heads read it"
             )
+
+    @property
+    def trunk(self) -> tuple[Layer, ...]:
+        """The pieces of the trunk, in order."""
+        return tuple(layer for name, layer in self._inside.items() if name.startswith("trunk"))
+
+    @property
+    def heads(self) -> tuple[Layer, ...]:
+        """The heads, in order."""
+        return tuple(layer for name, layer in self._inside.items() if name.startswith("head"))
 
     def forward(self, x: Array) -> Any:
         outputs = []
@@ -58,19 +71,18 @@ class Auxiliary(Container):
         return [y, *outputs] if outputs else y
 
     def backward(self, dy: Any, need_dx: bool = True) -> Array | None:
-        (awake,) = self.pop_saved()
-        listed = isinstance(dy, (list, tuple))
-        dy, *sides = dy if listed else [dy]
-        if len(sides) != awake:
+        trunk, (used,) = self.trunk, self.pop_saved()
+        dy, *sides = dy if isinstance(dy, (list, tuple)) else [dy]
+        if len(sides) != used:
             raise ShapeError(
-                f"{self}: expected {awake + 1} gradients, the trunk's and {awake} heads', got {len(sides) + 1}; "
-                "use losses.AuxiliaryCrossEntropy, and backward() in the mode of its forward()"
+                f"{self}: expected {used + 1} gradients, one for the trunk and {used} for the heads, got "
+                f"{len(sides) + 1}; use losses.AuxiliaryCrossEntropy, and backward() in the mode of its forward()"
             )
-        dy = self.trunk[-1].backward(dy, need_dx or len(self.trunk) > 1)
-        for index in reversed(range(len(self.heads))):
-            if awake:
+        dy = trunk[-1].backward(dy, need_dx or len(trunk) > 1)
+        for index in reversed(range(len(trunk) - 1)):
+            if used:
                 dy = dy + self.heads[index].backward(sides[index])
-            dy = self.trunk[index].backward(dy, need_dx or index > 0)
+            dy = trunk[index].backward(dy, need_dx or index > 0)
         return dy
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -79,18 +91,11 @@ class Auxiliary(Container):
         return input_shape
 
     def walk(self, input_shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
-        prefix = f"{name}." if name else ""
         for index, piece in enumerate(self.trunk):
-            yield from piece.walk(input_shape, f"{prefix}trunk{index}")
+            yield from piece.walk(input_shape, dotted(name, f"trunk{index}"))
             input_shape = piece.output_shape(input_shape)
             if index < len(self.heads):
-                yield from self.heads[index].walk(input_shape, f"{prefix}head{index}")
-
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        for index, piece in enumerate(self.trunk):
-            yield f"trunk{index}", piece
-        for index, head in enumerate(self.heads):
-            yield f"head{index}", head
+                yield from self.heads[index].walk(input_shape, dotted(name, f"head{index}"))
 
     def __repr__(self) -> str:
         return f"Auxiliary(\n    trunk={list(self.trunk)!r},\n    heads={list(self.heads)!r},\n)"

@@ -1,4 +1,4 @@
-"""Layers that treat whole channels: a factor and a bias for each, or more of them, all zeros."""
+"""Layers that work on whole channels: a factor and a bias for each, or more channels, all zeros."""
 
 import math
 
@@ -9,17 +9,18 @@ from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
 from xpcnn.errors.checks import whole
 from xpcnn.layers.base import Layer, check_dtype
+from xpcnn.layers.checks import check_channels
 from xpcnn.layers.parameter import Parameter
 from xpcnn.layers.shapes import Shape
 
 
-class ChannelScale(Layer):
-    """Multiply every channel by a number and add another, both learnt: (N,C,...) -> (N,C,...).
+class Scale(Layer):
+    """Multiply every channel by a learnt number and add a learnt bias: (N,C,...) -> (N,C,...).
 
         y[n, c, ...] = weight[c] x[n, c, ...] + bias[c]
 
-    After an average pooling it is LeNet-5's trainable subsampling. (The paper's window adds its four pixels
-    up, so its coefficient is a quarter of ours.)
+    The weights begin at 1, the biases at 0. After an average pooling it is LeNet-5's trainable subsampling; after
+    the last layer of a residual branch it is a layer scale with a bias.
 
     Parameters
     ----------
@@ -28,18 +29,23 @@ class ChannelScale(Layer):
     Raises
     ------
     ShapeError
-        For an input of other channels.
+        At construction for a number below 1; in forward for an input of another number of channels.
     DtypeError
         For another dtype than the weight's.
 
     References
     ----------
     LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition", Proc. IEEE
-    86(11), 1998, section II.B, layer S2.
+    86(11), 1998, section II.B, layer S2. Touvron et al., "Going deeper with Image Transformers", ICCV 2021, section 2.
+
+    Examples
+    --------
+    >>> Scale(6).output_shape((6, 14, 14))
+    (6, 14, 14)
     """
 
     def __init__(self, channels: int) -> None:
-        self.channels = whole(channels, "channels", "ChannelScale")
+        self.channels = whole(channels, "channels", "Scale")
         self.weight, self.bias = (Parameter(np.full(channels, value, np.float32)) for value in (1, 0))
 
     def forward(self, x: Array) -> Array:
@@ -67,8 +73,12 @@ class ChannelScale(Layer):
         return math.prod(input_shape)
 
 
+ChannelScale = Scale
+"""The name of `Scale` in version 0.1."""
+
+
 class PadChannels(Layer):
-    """Lay channels of zeros after those of x: (N,C,...) -> (N,C+extra,...).
+    """Append channels of zeros to those of x: (N,C,...) -> (N,C+extra,...).
 
     After a 1x1 pooling of stride 2 it is the shortcut of a CIFAR residual network where the width doubles:
     option A, which has nothing to learn.
@@ -76,7 +86,7 @@ class PadChannels(Layer):
     Parameters
     ----------
     extra : int
-        How many.
+        The number of channels to append.
 
     Raises
     ------
@@ -92,7 +102,7 @@ class PadChannels(Layer):
         self.extra = whole(extra, "extra", "PadChannels", 0)
 
     def forward(self, x: Array) -> Array:
-        self.output_shape(x.shape[1:])
+        check_channels(x.shape, None, self, batch=1)
         self.save_for_backward(x.shape[1])
         return ops.pad_channels(x, self.extra)
 
@@ -101,6 +111,5 @@ class PadChannels(Layer):
         return dy[:, :C]
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        if not input_shape:
-            raise ShapeError(f"{self}: expected (C, ...) for one sample, got (); pass x with a channel axis")
+        check_channels(input_shape, None, self)
         return input_shape[0] + self.extra, *input_shape[1:]

@@ -1,4 +1,4 @@
-"""Layers made of layers: one after another, around a shortcut, side by side.
+"""Layers made of layers: what containers share, and layers one after another. Side by side: `branches`.
 
 They compose, so a model needs no backward of its own. Backward goes through the layers inside in reverse order, so
 that one of them may be used in several places.
@@ -7,38 +7,26 @@ that one of them may be used in several places.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from xpcnn.backend import Array, xp
 from xpcnn.errors import DtypeError, ShapeError
 from xpcnn.layers.base import Inputs, Layer
 from xpcnn.layers.fused import fused
 from xpcnn.layers.representation import tree
-from xpcnn.layers.reshape import Identity
 from xpcnn.layers.shapes import Shape
 from xpcnn.layers.tree import dotted
 
 
 class Container(Layer):
-    """What containers share: only layers go in."""
-
-    def _only_layers(self, *layers: Layer) -> tuple[Layer, ...]:
-        for layer in layers:
-            if not isinstance(layer, Layer):
-                raise DtypeError(
-                    f"{type(self).__name__}: expected layers, got {layer!r:.60}; pass them one by one, as in "
-                    f"{type(self).__name__}(Conv(1, 8, 3), ReLU()), a list with a star: {type(self).__name__}(*layers)"
-                )
-        return layers
-
-    def __format__(self, spec: str) -> str:
-        return format(f"{type(self).__name__} of {sum(1 for _ in self.named_layers()) - 1} layers", spec)
-
-
-class Branches(Container):
-    """A container of layers known by number or by name; each name is an attribute: ``model.fc = Affine(128, 5)``."""
+    """Layers with numbers or names; each name is an attribute: ``model.fc = Affine(128, 5)``."""
 
     def __init__(self, *layers: Layer, **named: Layer) -> None:
-        self._only_layers(*layers, *named.values())
         self._inside = {**{str(index): layer for index, layer in enumerate(layers)}, **named}
+        kind = type(self).__name__
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise DtypeError(
+                    f"{kind}: expected layers, got {layer!r:.60}; pass them one by one, as in "
+                    f"{kind}(Conv(1, 8, 3), ReLU()), a list with a star: {kind}(*layers)"
+                )
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -105,25 +93,25 @@ class Branches(Container):
 
 
 class Step(NamedTuple):
-    """What a Sequential computes at once: a layer, or several that are fused; and by what names they are known."""
+    """What a Sequential computes at once: a layer, or several that are fused; `first` is the number of the first."""
 
     name: str
     layer: Layer
     first: int
 
 
-class Sequential(Branches):
+class Sequential(Container):
     """Layers one after another: y = f_n(... f_2(f_1(x))).
 
-    The first layer is not asked for dx unless the caller wants it, nor any before the first that is trained. A ReLU
-    and the max pooling behind it are computed as one step, `ops.relu_max_pool`; `plan` tells which.
+    With ``need_dx=False`` backward ends at the first layer that is trained, and does not compute its dx. A ReLU and
+    the max pooling after it are computed as one step, `ops.relu_max_pool`; `plan` shows which.
 
     Parameters
     ----------
     *layers : Layer
-        Known by their number.
+        Their names are their numbers.
     **named : Layer
-        Known by their name, which then begins those of their parameters.
+        The names of their parameters begin with theirs.
 
     Examples
     --------
@@ -183,7 +171,7 @@ class Sequential(Branches):
             input_shape = layer.output_shape(input_shape)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return a layer by number or dotted name; with a slice a Sequential that shares its layers with this one."""
+        """Return a layer by number or dotted name; for a slice a Sequential that shares its layers with this one."""
         if not isinstance(index, slice):
             return super().__getitem__(index)
         named = dict(list(self._inside.items())[index])
@@ -191,7 +179,7 @@ class Sequential(Branches):
         return Sequential(*numbered, **named)
 
     def _first_trained(self) -> int:
-        """Return the number of the first layer to train, where those before are frozen: no gradient goes further."""
+        """Return the number of the first layer to train if those before it are frozen: no gradient goes further."""
         frozen = False
         for index, layer in enumerate(self.layers):
             parameters = layer.parameters()
@@ -199,182 +187,3 @@ class Sequential(Branches):
                 return index if frozen else 0
             frozen = frozen or bool(parameters)
         return len(self) - 1 if frozen else 0
-
-
-class Residual(Container):
-    """A body around a shortcut: y = body(x) + shortcut(x); the gradient flows back through both, and adds.
-
-    Parameters
-    ----------
-    body : Layer
-    shortcut : Layer, default Identity()
-        A 1x1 convolution, say, where body changes the shape.
-
-    Raises
-    ------
-    ShapeError
-        In forward, if the two shapes differ.
-
-    References
-    ----------
-    He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, equations 1 and 2.
-    """
-
-    def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
-        self.body, self.shortcut = self._only_layers(body, Identity() if shortcut is None else shortcut)
-
-    def forward(self, x: Array) -> Array:
-        y = self.body.forward(x)
-        bypass = self.shortcut.forward(x)
-        self._check(y.shape, bypass.shape)
-        return y + bypass
-
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
-        bypass = self.shortcut.backward(dy, need_dx)
-        dx = self.body.backward(dy, need_dx)
-        return None if dx is None or bypass is None else dx + bypass
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        shape = self.body.output_shape(input_shape)
-        self._check(shape, self.shortcut.output_shape(input_shape))
-        return shape
-
-    def walk(self, input_shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
-        for child, layer in self.children():
-            yield from layer.walk(input_shape, dotted(name, child))
-
-    def _check(self, body: Shape, shortcut: Shape) -> None:
-        if body != shortcut:
-            raise ShapeError(
-                f"Residual: body gives {tuple(body)}, shortcut {tuple(shortcut)}; "
-                "pass a shortcut, such as a 1x1 Conv, that changes the shape as the body does"
-            )
-
-
-class SideBySide(Branches):
-    """Branches side by side, each on the same x, or, if x is a tuple of as many arrays, each on its own."""
-
-    def __init__(self, *branches: Layer, **named: Layer) -> None:
-        if not branches and not named:
-            kind = type(self).__name__
-            raise ShapeError(f"{kind}: expected at least one branch, got none; pass {kind}(Conv(...), ...)")
-        super().__init__(*branches, **named)
-
-    @property
-    def branches(self) -> tuple[Layer, ...]:
-        """The branches, in order."""
-        return self.layers
-
-    def _outputs(self, x: Inputs) -> list[Array]:
-        return [branch.forward(part) for branch, part in zip(self.layers, self._inputs(x), strict=True)]
-
-    def _input_gradient(self, parts: list[Array], need_dx: bool, several: bool) -> Any:
-        """Send every branch its dy, the last one first, and return dx: their sum, or one for each input."""
-        backward = [
-            branch.backward(dy, need_dx) for branch, dy in zip(self.layers[::-1], parts[::-1], strict=True)
-        ][::-1]
-        if several:
-            return tuple(backward)
-        return sum(backward[1:], start=backward[0]) if need_dx else None
-
-    def _output_shapes(self, input_shape: Shape) -> list[Shape]:
-        return [
-            branch.output_shape(shape)
-            for branch, shape in zip(self.layers, self._inputs(input_shape), strict=True)
-        ]
-
-    def walk(self, input_shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
-        for (branch, layer), shape in zip(self._inside.items(), self._inputs(input_shape), strict=True):
-            yield from layer.walk(shape, dotted(name, branch))
-
-    def _inputs(self, x: Any) -> Any:
-        """Return what each branch reads, of arrays or of shapes."""
-        if not isinstance(x, tuple) or (x and isinstance(x[0], int)):
-            return [x] * len(self)
-        if len(x) != len(self):
-            raise ShapeError(
-                f"{self}: expected one input, or {len(self)}, one for each branch, got {len(x)}; pass one each"
-            )
-        return x
-
-
-class Parallel(SideBySide):
-    """Branches side by side, their channels laid one after another: (N,C,H,W) -> (N,sum O,H,W).
-
-    Parameters
-    ----------
-    *branches, **named : Layer
-        Known by their number or their name. They read the same x; or x is a tuple and each reads its own.
-
-    Raises
-    ------
-    ShapeError
-        In forward, if the branches differ in anything but channels; at construction, if there are none.
-
-    References
-    ----------
-    The Inception module: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, figure 2.
-    """
-
-    def forward(self, x: Inputs) -> Array:
-        outputs = self._outputs(x)
-        self._check([y.shape[1:] for y in outputs])
-        self.save_for_backward([y.shape[1] for y in outputs], isinstance(x, tuple))
-        return xp.concatenate(outputs, axis=1)
-
-    def backward(self, dy: Array, need_dx: bool = True) -> Any:
-        channels, several = self.pop_saved()
-        parts, first = [], 0
-        for count in channels:
-            parts.append(dy[:, first : first + count])
-            first += count
-        return self._input_gradient(parts, need_dx, several)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        shapes = self._output_shapes(input_shape)
-        self._check(shapes)
-        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
-
-    def _check(self, shapes: list[Shape]) -> None:
-        if any(shape[1:] != shapes[0][1:] for shape in shapes):
-            raise ShapeError(
-                f"Parallel: branches give {', '.join(str(tuple(shape)) for shape in shapes)}; only channels may "
-                "differ: pass padding='same' and equal strides"
-            )
-
-
-class Sum(SideBySide):
-    """Branches side by side, their outputs added: y = f_1(x) + ... + f_n(x), or f_1(x_1) + ... + f_n(x_n).
-
-    Parameters
-    ----------
-    *branches, **named : Layer
-        Known by their number or their name. They read the same x; or x is a tuple and each reads its own.
-
-    Raises
-    ------
-    ShapeError
-        In forward, if the branches differ in shape; at construction, if there are none.
-    """
-
-    def forward(self, x: Inputs) -> Array:
-        outputs = self._outputs(x)
-        self._check([y.shape[1:] for y in outputs])
-        self.save_for_backward(isinstance(x, tuple))
-        return sum(outputs[1:], start=outputs[0])
-
-    def backward(self, dy: Array, need_dx: bool = True) -> Any:
-        (several,) = self.pop_saved()
-        return self._input_gradient([dy] * len(self), need_dx, several)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        shapes = self._output_shapes(input_shape)
-        self._check(shapes)
-        return shapes[0]
-
-    def _check(self, shapes: list[Shape]) -> None:
-        if any(shape != shapes[0] for shape in shapes):
-            raise ShapeError(
-                f"Sum: branches give {', '.join(str(tuple(shape)) for shape in shapes)}; give them equal shapes, by "
-                "padding='same' and equal strides"
-            )

@@ -6,24 +6,24 @@ from typing import Any, Literal
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
-from xpcnn.errors.checks import flag, whole
+from xpcnn.errors.checks import flag
 from xpcnn.geometry import Pair, Rounding, Window
 from xpcnn.initializers import Initializer, he_normal
-from xpcnn.layers.base import Layer, check_dtype
-from xpcnn.layers.parameter import Parameter
+from xpcnn.layers.base import check_dtype
+from xpcnn.layers.checks import check_groups, image_shape
 from xpcnn.layers.shapes import Shape
-from xpcnn.layers.weights import drawn
+from xpcnn.layers.weights import Weighted, drawn
 from xpcnn.random import Seed
 
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 TO_OIHW, TO_HWIO = (3, 2, 0, 1), (2, 3, 1, 0)
 
 
-class Conv(Layer):
+class Conv(Weighted):
     """Convolution of a batch of images with a bank of filters: (N,C,H,W) -> (N,O,OH,OW).
 
         y[n, o, p, q] = b[o] + sum over c, i, j of  w[o, c, i, j] x[n, c, SH p + DH i - top, SW q + DW j - left]
-        OH = (H + top + bottom - DH (KH - 1) - 1) / SH + 1,  OW alike
+        OH = (H + top + bottom - DH (KH - 1) - 1) / SH + 1,  and OW likewise
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ class Conv(Layer):
     padding : int, (height, width), ((top, bottom), (left, right)), "same" or "valid"
         Zeros around the image; "same" keeps ``OH = ceil(H / SH)``.
     groups : int
-        Output channels of group g see the input channels of group g only; divides C and O.
+        Output channels of group g read the input channels of group g only; divides C and O.
     bias : bool
-        Add b, one number an output channel.
+        Add b, one number for each output channel.
     flip_kernel : bool
-        Turn the kernel by 180 degrees: convolution in the mathematician's sense. The default is
-        cross-correlation, as everywhere in the field.
+        Turn the kernel by 180 degrees: convolution as mathematics defines it. The default is cross-correlation, which
+        the field calls convolution.
     data_format : "NCHW" or "NHWC"
         With "NHWC" images are (N,H,W,C) and `weight` is (KH,KW,C/G,O), as in TensorFlow; with "NCHW"
         `weight` is (O,C/G,KH,KW), as in PyTorch and in the book.
@@ -51,12 +51,12 @@ class Conv(Layer):
     Raises
     ------
     ShapeError
-        At construction, for sizes that cannot be or an initializer that draws another shape; in forward, for images
-        of other channels, of other than four axes, or smaller than the kernel.
+        At construction, for invalid sizes or an initializer that draws another shape; in forward, for images with
+        other channels, with other than four axes, or smaller than the kernel.
     DtypeError
         For images of another dtype than the weight's, or a weight that is not floating.
     HyperparameterError
-        For an initializer that draws what is not finite.
+        For an initializer that draws numbers that are not finite.
 
     References
     ----------
@@ -89,32 +89,23 @@ class Conv(Layer):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.dilation, self.rounding = stride, padding, dilation, rounding
         self.groups, self.flip_kernel, self.data_format = groups, flip_kernel, data_format
-        for name, number in (
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("groups", groups),
-        ):
-            whole(number, name, "Conv")
+        check_groups(in_channels, out_channels, groups, "Conv")
         with_bias, _ = flag(bias, "bias", "Conv"), flag(flip_kernel, "flip_kernel", "Conv")
-        if in_channels % groups or out_channels % groups:
-            raise ShapeError(
-                f"Conv({in_channels}, {out_channels}, groups={groups}): groups must divide both in_channels and "
-                f"out_channels; pass one of {_common_divisors(in_channels, out_channels)}"
-            )
         if data_format not in ("NCHW", "NHWC"):
             raise ShapeError(f"Conv: data_format must be 'NCHW' or 'NHWC', got {data_format!r}; pass 'NCHW'")
         self.window = Window(kernel_size, stride, padding, dilation, rounding)
 
         weight = drawn(initializer, (out_channels, in_channels // groups, *self.window.size), rng, "Conv")
-        self.weight = Parameter(weight.transpose(TO_HWIO).copy() if data_format == "NHWC" else weight)
-        self.bias = Parameter(weight.dtype.type(0).repeat(out_channels)) if with_bias else None
+        if data_format == "NHWC":
+            weight = weight.transpose(TO_HWIO).copy()  # (O, C/G, KH, KW) -> (KH, KW, C/G, O)
+        self._own(weight, out_channels, with_bias)
 
     def forward(self, x: Array) -> Array:
-        self._check(x)
-        bias = None if self.bias is None else self.bias.data
+        self._output_size(x.shape, batch=1)
+        check_dtype(x, self.weight, self)
         x = self._to_nchw(x)
         self.save_for_backward(x)
-        return self._from_nchw(ops.conv(x, self._filters(), bias, self.window, self.groups))
+        return self._from_nchw(ops.conv(x, self._filters(), self._bias(), self.window, self.groups))
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
@@ -123,57 +114,37 @@ class Conv(Layer):
         )
         if self.flip_kernel:
             dweight = dweight[:, :, ::-1, ::-1]
-        self.weight.add_gradient(dweight.transpose(TO_HWIO) if self.data_format == "NHWC" else dweight)
-        if self.bias is not None:
-            self.bias.add_gradient(dbias)
+        if self.data_format == "NHWC":
+            dweight = dweight.transpose(TO_HWIO)  # (O, C/G, KH, KW) -> (KH, KW, C/G, O)
+        self._add_gradients(dweight, dbias)
         return None if dx is None else self._from_nchw(dx)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        if len(input_shape) != 3:
-            raise ShapeError(
-                f"{self}: expected one image, {', '.join(self.data_format[1:])}, got {tuple(input_shape)}; "
-                "put Conv before Flatten, and give shapes without the batch axis"
-            )
-        size = self._output_size(input_shape)
+        size = self._output_size(input_shape, batch=0)
         return (*size, self.out_channels) if self.data_format == "NHWC" else (self.out_channels, *size)
 
     def multiply_adds(self, input_shape: Shape) -> int:
-        of_one_output = self.in_channels // self.groups * math.prod(self.window.size)
-        return math.prod(self.output_shape(input_shape)) * of_one_output
+        per_output = self.in_channels // self.groups * math.prod(self.window.size)
+        return math.prod(self.output_shape(input_shape)) * per_output
 
     def _filters(self) -> Array:
-        """The weight as ops want it: (O,C/G,KH,KW), turned if it is to be."""
+        """Return the weight as ops take it, (O,C/G,KH,KW), flipped if flip_kernel is set."""
         weight = self.weight.data
         if self.data_format == "NHWC":
-            weight = weight.transpose(TO_OIHW)
+            weight = weight.transpose(TO_OIHW)  # (KH, KW, C/G, O) -> (O, C/G, KH, KW)
         return weight[:, :, ::-1, ::-1] if self.flip_kernel else weight
 
     def _to_nchw(self, images: Array) -> Array:
-        return images.transpose(TO_NCHW) if self.data_format == "NHWC" else images
+        if self.data_format == "NCHW":
+            return images
+        return images.transpose(TO_NCHW)  # (N, H, W, C) -> (N, C, H, W)
 
     def _from_nchw(self, images: Array) -> Array:
-        return images.transpose(TO_NHWC) if self.data_format == "NHWC" else images
+        if self.data_format == "NCHW":
+            return images
+        return images.transpose(TO_NHWC)  # (N, C, H, W) -> (N, H, W, C)
 
-    def _check(self, x: Array) -> None:
-        if x.ndim != 4:
-            mend = (
-                "x[None] for a batch of one" if x.ndim == 3 else f"x.reshape to four axes, {self.data_format}"
-            )
-            raise ShapeError(
-                f"{self}: expected a batch of images, ({', '.join(self.data_format)}), got shape {x.shape}; pass {mend}"
-            )
-        self._output_size(x.shape)
-        check_dtype(x, self.weight, self)
-
-    def _output_size(self, shape: Shape) -> Pair:
-        """Return (OH, OW) for images, whose axes are the last three, or raise if they do not fit."""
-        H, W, C = shape[-3:] if self.data_format == "NHWC" else (*shape[-2:], shape[-3])
-        if self.in_channels != C:
-            raise ShapeError(
-                f"{self}: expected {self.in_channels} channels, got {C} in {tuple(shape)}; pass in_channels={C}"
-            )
+    def _output_size(self, shape: Shape, batch: int) -> Pair:
+        """Return (OH, OW), or raise if the images do not fit."""
+        _, H, W = image_shape(shape, self, self.in_channels, batch=batch, data_format=self.data_format)
         return self.window.output_size(H, W, self)
-
-
-def _common_divisors(a: int, b: int) -> list[int]:
-    return [d for d in range(1, min(a, b) + 1) if a % d == b % d == 0]

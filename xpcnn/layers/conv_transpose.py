@@ -5,21 +5,22 @@ import math
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
-from xpcnn.geometry import Pair, Window
+from xpcnn.errors.checks import flag
+from xpcnn.geometry import Pair, Window, pair
 from xpcnn.initializers import Initializer, he_normal
-from xpcnn.layers.base import Layer, check_dtype
-from xpcnn.layers.parameter import Parameter
-from xpcnn.layers.pooling import check_images, image_shape
+from xpcnn.layers.base import check_dtype
+from xpcnn.layers.checks import check_groups, image_shape
 from xpcnn.layers.shapes import Shape
+from xpcnn.layers.weights import Weighted, drawn
 from xpcnn.random import Seed
 
 
-class ConvTranspose(Layer):
+class ConvTranspose(Weighted):
     """The transpose of a convolution, which makes small maps large: (N,C,H,W) -> (N,O,OH,OW).
 
-        OH = (H - 1) SH - 2 PH + DH (KH - 1) + 1 + output_padding,  OW alike
+        OH = (H - 1) SH - 2 PH + DH (KH - 1) + 1 + output_padding,  and OW likewise
 
-    ``Conv(O, C, ...)`` of the same sizes maps y's shape to x's, and this layer's forward is that one's dL/dx.
+    ``Conv(O, C, ...)`` with the same arguments maps y's shape to x's; the forward of this layer is its dL/dx.
 
     Parameters
     ----------
@@ -27,10 +28,10 @@ class ConvTranspose(Layer):
         C and O.
     kernel_size, stride, dilation : int or (height, width)
     padding : int or (height, width)
-        That of the convolution: so many rows and columns are cut off here.
+        The padding of that convolution: here it is cut off at each side.
     output_padding : int or (height, width)
-        With a stride above 1 several sizes of y are convolved to x's; so many rows and columns are added, below and to
-        the right. Smaller than the stride.
+        Rows and columns to add at the bottom and at the right, fewer than the stride: with a stride above 1 images of
+        several sizes are convolved to the size of x.
     groups : int
         Divides C and O.
     bias : bool
@@ -41,9 +42,12 @@ class ConvTranspose(Layer):
     Raises
     ------
     ShapeError
-        At construction, for sizes that cannot be; in forward, for images of other channels or axes.
+        At construction, for invalid sizes or an initializer that draws another shape; in forward, for images with
+        other channels or axes.
     DtypeError
-        For images of another dtype than the weight's.
+        For images of another dtype than the weight's, or a weight that is not floating.
+    HyperparameterError
+        For an initializer that draws numbers that are not finite.
 
     References
     ----------
@@ -73,61 +77,46 @@ class ConvTranspose(Layer):
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.output_padding, self.dilation = output_padding, dilation
-        if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
-            raise ShapeError(
-                f"ConvTranspose({in_channels}, {out_channels}, groups={groups}): channels must be at least 1, and "
-                "groups must divide both; pass groups=1"
-            )
+        check_groups(in_channels, out_channels, groups, "ConvTranspose")
+        with_bias = flag(bias, "bias", "ConvTranspose")
         self.window = Window(kernel_size, stride, padding, dilation)
-        extra = (output_padding,) * 2 if isinstance(output_padding, int) else tuple(output_padding)
-        if not all(0 <= added < stride for added, stride in zip(extra, self.window.stride, strict=True)):
+        self._added = pair(output_padding, "output_padding", 0)
+        if any(added >= step for added, step in zip(self._added, self.window.stride, strict=True)):
             raise ShapeError(
-                f"ConvTranspose: output_padding must be at least 0 and smaller than the stride "
-                f"{self.window.stride}, got {output_padding}; pass 0"
+                f"ConvTranspose: output_padding must be smaller than the stride {self.window.stride}, got "
+                f"{output_padding}; pass 0"
             )
-        self._extra = extra
-        weight = initializer((in_channels, out_channels // groups, *self.window.size), rng)
-        self.weight = Parameter(weight)
-        self.bias = Parameter(weight.dtype.type(0).repeat(out_channels)) if bias else None
+        shape = in_channels, out_channels // groups, *self.window.size
+        self._own(drawn(initializer, shape, rng, "ConvTranspose"), out_channels, with_bias)
 
     def forward(self, x: Array) -> Array:
-        check_images(x, self)
-        _, *size = self.output_shape(x.shape[1:])
+        image_size = self._output_size(x.shape, batch=1)
         check_dtype(x, self.weight, self)
         self.save_for_backward(x)
-        bias = None if self.bias is None else self.bias.data
-        return ops.conv_transpose(x, self.weight.data, bias, (size[0], size[1]), self.window, self.groups)
+        return ops.conv_transpose(x, self.weight.data, self._bias(), image_size, self.window, self.groups)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (x,) = self.pop_saved()
         dx, dweight, dbias = ops.conv_transpose_backward(
             dy, x, self.weight.data, self.window, self.groups, need_dx
         )
-        self.weight.add_gradient(dweight)
-        if self.bias is not None:
-            self.bias.add_gradient(dbias)
+        self._add_gradients(dweight, dbias)
         return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        C, *size = image_shape(input_shape, self)
-        if self.in_channels != C:
-            raise ShapeError(
-                f"{self}: expected {self.in_channels} channels, got {C} in {tuple(input_shape)}; pass in_channels={C}"
-            )
-        lengths = [
-            (length - 1) * stride - sum(padding) + extent + extra
-            for length, stride, padding, extent, extra in zip(
-                size,
-                self.window.stride,
-                self.window.pads(*size),
-                self.window.extent,
-                self._extra,
-                strict=True,
-            )
-        ]
-        if min(lengths) < 1:
-            raise ShapeError(f"{self}: nothing is left of {tuple(input_shape)}; pass a smaller padding")
-        return self.out_channels, *lengths
+        return self.out_channels, *self._output_size(input_shape, batch=0)
 
     def multiply_adds(self, input_shape: Shape) -> int:
         return math.prod(input_shape) * (self.out_channels // self.groups) * math.prod(self.window.size)
+
+    def _output_size(self, shape: Shape, batch: int) -> Pair:
+        """Return (OH, OW), or raise if the images do not fit."""
+        _, *size = image_shape(shape, self, self.in_channels, batch=batch)
+        window, pads = self.window, self.window.pads(*size)
+        OH, OW = (
+            (size[i] - 1) * window.stride[i] - sum(pads[i]) + window.extent[i] + self._added[i]
+            for i in (0, 1)
+        )
+        if min(OH, OW) < 1:
+            raise ShapeError(f"{self}: the padding leaves nothing of {tuple(shape)}; pass a smaller padding")
+        return OH, OW

@@ -18,14 +18,14 @@ from xpcnn.random import Seed, draw_key
 class Dropout(Layer):
     """In training set each element to zero with probability p, and scale the rest by 1 / (1 - p).
 
-    So the mean is what it was, and in evaluation there is nothing to do ("inverted" dropout; the book scales
-    in evaluation instead). Which elements fall is a function of a key, drawn at construction, and of a
-    counter that lives on the device: the same on every backend, without a download.
+    So the mean stays the same, and evaluation changes nothing ("inverted" dropout; the book scales in evaluation
+    instead). The mask is a function of a key, drawn at construction, and of a counter on the device: it is identical
+    on every backend, and nothing is downloaded.
 
     Parameters
     ----------
     p : float
-        Probability of falling, 0 <= p < 1.
+        Probability that an element is set to zero, 0 <= p < 1.
     rng : numpy Generator or seed
         Draws the key.
 
@@ -44,7 +44,7 @@ class Dropout(Layer):
             raise HyperparameterError(
                 f"Dropout: p must be at least 0 and below 1, got {p!r}; p is the share that is dropped"
             )
-        self.p, self.key = float(p), draw_key(rng)  # a np.float64 would turn arrays into float64
+        self.p, self.key = float(p), draw_key(rng)  # a np.float64 would make arrays float64
         self.counter = Buffer(np.zeros(1, np.uint64), persistent=False)
 
     def forward(self, x: Array) -> Array:
@@ -52,7 +52,7 @@ class Dropout(Layer):
             self.save_for_backward(None)
             return x
         keep = ops.keep_mask(x.shape, self.p, self.counter.data, self.key)
-        self.counter.data += xp.uint64(math.prod(x.shape))  # in place: a recorded step finds it where it was
+        self.counter.data += xp.uint64(math.prod(x.shape))  # in place: a recorded step has its address
         self.save_for_backward(keep)
         return self._apply(keep, x)
 

@@ -1,4 +1,4 @@
-"""Neighbours in a `Sequential` that are computed by one op."""
+"""Two layers, one after the other in a `Sequential`, that one op computes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from xpcnn.layers.shapes import Shape
 
 
 class ReLUPooling(Layer):
-    """max_pool(relu(x)): a ReLU and the max pooling behind it, by `ops.relu_max_pool`."""
+    """max_pool(relu(x)): a ReLU and the max pooling after it, by `ops.relu_max_pool`."""
 
     def __init__(self, relu: ReLU, pooling: Pooling) -> None:
         self.relu, self.pooling = relu, pooling
@@ -45,7 +45,7 @@ class ReLUPooling(Layer):
 
 
 def fused(one: Any, following: Any) -> Layer | None:
-    """Return the layer that computes two neighbours in one, if there is one. A subclass is computed as it says."""
+    """Return the layer that computes two layers at once, if there is one; not for subclasses, which may differ."""
     if type(one) is ReLU and type(following) is Pooling and following.mode == "max":
         return ReLUPooling(one, following)
     return None

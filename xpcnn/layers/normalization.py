@@ -9,30 +9,32 @@ from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
 from xpcnn.errors.checks import number, whole
 from xpcnn.layers.base import Layer, check_dtype
-from xpcnn.layers.parameter import Buffer, Parameter
-from xpcnn.layers.shapes import Shape, same_shape
+from xpcnn.layers.checks import check_channels
+from xpcnn.layers.parameter import Buffer
+from xpcnn.layers.shapes import Shape
+from xpcnn.layers.weights import Weighted
 
 
-class BatchNorm(Layer):
+class BatchNorm(Weighted):
     """Normalise every channel over the batch (and pixels), then scale and shift it: (N,C,...) -> (N,C,...).
 
         y = weight (x - mean) / sqrt(variance + eps) + bias
 
-    In training mean and variance are the batch's, and the running ones follow them,
-    ``running = (1 - momentum) running + momentum batch``, the variance unbiased there; in evaluation the
-    running ones are used. This is PyTorch's convention to the letter.
+    In training mean and variance are those of the batch, and update the running ones,
+    ``running = (1 - momentum) running + momentum batch``, with the unbiased variance; evaluation uses the running
+    ones. This is PyTorch's convention.
 
     Parameters
     ----------
     channels : int
     eps : float
     momentum : float
-        The share of the newest batch in the running statistics.
+        The share of the latest batch in the running statistics.
 
     Raises
     ------
     ShapeError
-        For an input of other channels, or one value a channel in training (it has no variance).
+        For an input with other channels, or one value a channel in training (it has no variance).
     DtypeError
         For another dtype than the weight's.
     HyperparameterError
@@ -47,57 +49,42 @@ class BatchNorm(Layer):
         self.channels = whole(channels, "channels", "BatchNorm")
         self.eps = number(eps, "eps", "BatchNorm", above=0, fix="the default is 1e-5")
         self.momentum = number(momentum, "momentum", "BatchNorm", 0, 1, fix="the default is 0.1")
-        self.weight, self.bias = (Parameter(np.full(channels, value, np.float32)) for value in (1, 0))
+        self._own(np.ones(channels, np.float32), channels)
         self.running_mean = Buffer(np.zeros(channels, np.float32))
         self.running_variance = Buffer(np.ones(channels, np.float32))
 
     def forward(self, x: Array) -> Array:
-        self._check(x)
+        check_channels(x.shape, self.channels, self, batch=1)
+        check_dtype(x, self.weight, self)
         mean, variance = self.running_mean.data, self.running_variance.data
         if self.training:
-            mean, variance = ops.batch_statistics(x)
             M = x.size // self.channels
+            if M <= 1:
+                raise ShapeError(
+                    f"{self}: expected more than one value a channel in training, got shape {x.shape}; "
+                    "pass a larger batch, or call model.eval()"
+                )
+            mean, variance = ops.batch_statistics(x)
             self._follow(self.running_mean, mean)
             self._follow(self.running_variance, variance * (M / (M - 1)))
         self.save_for_backward(x, mean, variance, self.training)
-        return ops.batch_norm(x, self.weight.data, self.bias.data, mean, variance, self.eps)
+        return ops.batch_norm(x, self.weight.data, self._bias(), mean, variance, self.eps)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         x, mean, variance, of_batch = self.pop_saved()
         dx, dweight, dbias = ops.batch_norm_backward(
             dy, x, self.weight.data, mean, variance, self.eps, of_batch
         )
-        self.weight.add_gradient(dweight)
-        self.bias.add_gradient(dbias)
+        self._add_gradients(dweight, dbias)
         return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        self._check_shape(input_shape, batch_axes=0)
-        return input_shape
+        check_channels(input_shape, self.channels, self)
+        return tuple(input_shape)
 
     def _follow(self, running: Buffer, batch: Array) -> None:
-        running.data *= 1 - self.momentum  # in place: a recorded step finds it where it was
+        running.data *= 1 - self.momentum  # in place: a recorded step has its address
         running.data += batch * self.momentum
-
-    def _check(self, x: Array) -> None:
-        self._check_shape(x.shape, batch_axes=1)
-        check_dtype(x, self.weight, self)
-        if self.training and x.size <= self.channels:
-            raise ShapeError(
-                f"{self}: expected more than one value a channel in training, got shape {x.shape}; "
-                "pass a larger batch, or call model.eval()"
-            )
-
-    def _check_shape(self, shape: Shape, batch_axes: int) -> None:
-        if len(shape) <= batch_axes:
-            raise ShapeError(
-                f"{self}: expected (N, C, ...), got shape {tuple(shape)}; pass x[None] for a batch of one"
-            )
-        C = shape[batch_axes]
-        if self.channels != C:
-            raise ShapeError(
-                f"{self}: expected {self.channels} channels, got {C} in {tuple(shape)}; pass channels={C}"
-            )
 
 
 class LocalResponseNorm(Layer):
@@ -119,7 +106,7 @@ class LocalResponseNorm(Layer):
     ShapeError
         For size below 1, or an input without a channel axis.
     HyperparameterError
-        Unless alpha and beta are at least 0, and k above it.
+        Unless alpha and beta are at least 0, and k is above 0.
 
     References
     ----------
@@ -136,8 +123,7 @@ class LocalResponseNorm(Layer):
         )
 
     def forward(self, x: Array) -> Array:
-        if x.ndim < 2:
-            raise ShapeError(f"{self}: expected (N, C, ...), got shape {x.shape}; pass a batch of images")
+        check_channels(x.shape, None, self, batch=1)
         y, scale = ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
         self.save_for_backward(x, scale)
         return y
@@ -148,7 +134,9 @@ class LocalResponseNorm(Layer):
             return None
         return ops.local_response_norm_backward(dy, x, scale, self.size, self.alpha, self.beta)
 
-    output_shape = same_shape
+    def output_shape(self, input_shape: Shape) -> Shape:
+        check_channels(input_shape, None, self)
+        return tuple(input_shape)
 
     def multiply_adds(self, input_shape: Shape) -> int:
         return self.size * math.prod(input_shape)

@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 from xpcnn import ops
 from xpcnn.backend import Array
-from xpcnn.errors import DtypeError, ShapeError
+from xpcnn.errors import ShapeError
 from xpcnn.errors.checks import flag
 from xpcnn.geometry import Pair, Rounding, Window
 from xpcnn.layers.base import Layer
+from xpcnn.layers.checks import check_images, image_shape
 from xpcnn.layers.shapes import Shape
 
 
@@ -18,20 +19,19 @@ class Pooling(Layer):
     ----------
     kernel_size : int or (height, width)
     stride : int or (height, width), default kernel_size
-        A smaller one than kernel_size lets windows overlap, as in AlexNet.
+        If it is smaller than kernel_size, windows overlap, as in AlexNet.
     padding : int, (height, width), ((top, bottom), (left, right)), "same" or "valid"
         Minus infinity for the maximum, zero for the mean; smaller than the kernel.
     mode : "max" or "average"
     rounding : "floor", "ceil" or "exact"
         What to do when the stride does not divide; "exact" raises.
     count_include_pad : bool
-        For the mean: divide by the window's size even where it looks beyond the image.
+        For the mean: divide by the size of the window even where it reaches beyond the image.
 
     Raises
     ------
     ShapeError
-        At construction, for sizes that cannot be; in forward, for other than four axes or a window that
-        fits nowhere.
+        At construction, for invalid sizes; in forward, for other than four axes or a window that fits nowhere.
 
     References
     ----------
@@ -55,13 +55,10 @@ class Pooling(Layer):
         if mode not in ("max", "average"):
             raise ShapeError(f"Pooling: mode must be 'max' or 'average', got {mode!r}; pass 'max', say")
         self.kernel_size, self.stride, self.padding, self.mode = kernel_size, stride, padding, mode
-        self.rounding, self.count_include_pad = (
-            rounding,
-            flag(count_include_pad, "count_include_pad", "Pooling"),
-        )
-        self.window = Window(
-            kernel_size, kernel_size if stride is None else stride, padding, rounding=rounding
-        )
+        self.rounding = rounding
+        self.count_include_pad = flag(count_include_pad, "count_include_pad", "Pooling")
+        stride = kernel_size if stride is None else stride
+        self.window = Window(kernel_size, stride, padding, rounding=rounding)
         if self.window.padding != "same":
             for size, before_and_after in zip(self.window.size, self.window.padding, strict=True):
                 if max(before_and_after) >= size:
@@ -106,14 +103,14 @@ class GlobalAveragePooling(Layer):
 
     def forward(self, x: Array) -> Array:
         check_images(x, self)
-        self.save_for_backward(x.shape)
+        self.save_for_backward(x.shape[2:])
         return ops.average_pool(x, Window(x.shape[2:]))[:, :, 0, 0]
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
-        ((_, _, *image_size),) = self.pop_saved()
+        (image_size,) = self.pop_saved()
         if not need_dx:
             return None
-        return ops.average_pool_backward(dy[:, :, None, None], tuple(image_size), Window(tuple(image_size)))
+        return ops.average_pool_backward(dy[:, :, None, None], image_size, Window(image_size))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return image_shape(input_shape, self)[:1]
@@ -124,9 +121,8 @@ class GlobalMaxPooling(Layer):
 
     def forward(self, x: Array) -> Array:
         check_images(x, self)
-        image_size = x.shape[2:]
-        y, winner = ops.max_pool(x, Window(image_size))
-        self.save_for_backward(image_size, winner)
+        y, winner = ops.max_pool(x, Window(x.shape[2:]))
+        self.save_for_backward(x.shape[2:], winner)
         return y[:, :, 0, 0]
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
@@ -137,22 +133,3 @@ class GlobalMaxPooling(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return image_shape(input_shape, self)[:1]
-
-
-def check_images(x: Array, who: Layer) -> None:
-    """Raise ShapeError unless x is a batch of images, and DtypeError unless it holds floating-point numbers."""
-    if x.ndim != 4:
-        raise ShapeError(
-            f"{who}: expected a batch of images, (N, C, H, W), got shape {x.shape}; pass four axes"
-        )
-    if x.dtype.kind != "f":
-        raise DtypeError(
-            f"{who}: expected floating-point images, got {x.dtype.name}; pass x.astype('float32')"
-        )
-
-
-def image_shape(shape: Shape, who: Layer) -> Shape:
-    """Return the shape of one image, (C, H, W), or raise ShapeError."""
-    if len(shape) != 3:
-        raise ShapeError(f"{who}: expected one image, (C, H, W), got {tuple(shape)}; put it before Flatten")
-    return tuple(shape)

@@ -1,11 +1,11 @@
-"""How a layer is written down: the call that made it. Whatever a user's layer holds, this raises nothing."""
+"""The text of a layer: the call that made it. It never raises, whatever a user's layer keeps."""
 
 import inspect
 import textwrap
 from typing import Any
 
 LONGEST = 60
-"""Characters of a value."""
+"""Characters of a value that are shown."""
 
 UNKNOWN = object()
 
@@ -16,27 +16,18 @@ def shown_arguments(layer: Any) -> list[str]:
     Required arguments come first and without their names; of the others those that differ from their default. One
     that the layer does not keep is ``...``; layers are left out, since `tree` shows them.
     """
-    try:
-        arguments = list(inspect.signature(type(layer)).parameters.values())
-    except (TypeError, ValueError):
-        return []
     shown: list[str] = []
     by_name = False
-    for argument in arguments:
-        if argument.name in ("rng", "initializer") or argument.kind in (
-            argument.VAR_POSITIONAL,
-            argument.VAR_KEYWORD,
-        ):
+    for argument in _constructor(layer):
+        required, variadic = argument.default is argument.empty, argument.kind in _VARIADIC
+        if argument.name in ("rng", "initializer") or variadic:
             continue
         value = _attribute(layer, argument.name)
-        required = argument.default is argument.empty
-        if isinstance(argument.default, bool) and value is not UNKNOWN:
-            value = _truth(value)
-        if value is UNKNOWN:
-            if required and not shown:
+        if isinstance(argument.default, bool) and value is not UNKNOWN and not isinstance(value, bool):
+            value = value is not None  # a bias, which the layer keeps in place of the flag
+        if value is UNKNOWN or _holds_layers(value):
+            if value is UNKNOWN and required and not shown:
                 shown.append("...")
-            by_name = True
-        elif _holds_layers(value):
             by_name = True
         elif required and not by_name:
             shown.append(_written(value))
@@ -47,18 +38,8 @@ def shown_arguments(layer: Any) -> list[str]:
 
 def arguments(layer: Any) -> dict[str, Any]:
     """Return the arguments of a layer's constructor that it keeps, if they are numbers, texts or tuples of these."""
-    try:
-        names = list(inspect.signature(type(layer)).parameters)
-    except (TypeError, ValueError):
-        return {}
-    held = {name: _attribute(layer, name) for name in names}
+    held = {argument.name: _attribute(layer, argument.name) for argument in _constructor(layer)}
     return {name: value for name, value in held.items() if _is_plain(value)}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def tree(name: str, arguments: list[str], inside: list[tuple[str, str]]) -> str:
@@ -78,16 +59,27 @@ def tree(name: str, arguments: list[str], inside: list[tuple[str, str]]) -> str:
     return f"{name}(\n{textwrap.indent(text, '    ')})"
 
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _constructor(layer: Any) -> list[inspect.Parameter]:
+    try:
+        return [*inspect.signature(type(layer)).parameters.values()]
+    except (TypeError, ValueError):  # no Python function
+        return []
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
 def _attribute(layer: Any, name: str) -> Any:
     try:
         return getattr(layer, name)
-    except Exception:  # it has none of this name, or a property that fails
+    except Exception:  # there is none, or it is a property that fails
         return UNKNOWN
-
-
-def _truth(value: Any) -> Any:
-    """Return a flag as it is, and for what a flag has made, such as a bias, whether it is there."""
-    return value if isinstance(value, bool) else value is not None
 
 
 def _holds_layers(value: Any) -> bool:

@@ -10,28 +10,13 @@ from xpcnn.layers.base import Layer
 from xpcnn.layers.shapes import Shape, same_shape
 
 
-class Flatten(Layer):
-    """Lay all axes but the first into one: (N,C,H,W) -> (N,C*H*W). An affine layer asks for it."""
-
-    def forward(self, x: Array) -> Array:
-        self.save_for_backward(x.shape)
-        return ops.flatten(x)
-
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
-        (shape,) = self.pop_saved()
-        return dy.reshape(shape)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return (math.prod(input_shape),)
-
-
 class Reshape(Layer):
     """Give each sample another shape, its numbers in the same order: (N, ...) -> (N, *shape).
 
     Parameters
     ----------
     shape : sequence of int
-        Without the batch axis; one of them may be -1, which stands for what is left.
+        Without the batch axis; one of them may be -1: it is computed from the others.
 
     Raises
     ------
@@ -54,11 +39,11 @@ class Reshape(Layer):
 
     def forward(self, x: Array) -> Array:
         self.save_for_backward(x.shape)
-        return x.reshape(len(x), *self.output_shape(x.shape[1:]))  # (N, *shape)
+        return x.reshape(len(x), *self.output_shape(x.shape[1:]))  # (N, ...) -> (N, *shape)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         (shape,) = self.pop_saved()
-        return dy.reshape(shape)
+        return dy.reshape(shape)  # (N, *shape) -> (N, ...)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         elements, known = math.prod(input_shape), math.prod(size for size in self.shape if size != -1)
@@ -70,8 +55,23 @@ class Reshape(Layer):
         return tuple(elements // known if size == -1 else size for size in self.shape)
 
 
+class Flatten(Layer):
+    """Make all axes but the first into one: (N,C,H,W) -> (N,C*H*W), as an affine layer needs it."""
+
+    def forward(self, x: Array) -> Array:
+        self.save_for_backward(x.shape)
+        return ops.flatten(x)
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        (shape,) = self.pop_saved()
+        return dy.reshape(shape)  # (N, C*H*W) -> (N, C, H, W)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+
 class Identity(Layer):
-    """y = x: the shortcut of a residual block, or a place left free."""
+    """y = x: the shortcut of a residual block."""
 
     def forward(self, x: Array) -> Array:
         return x

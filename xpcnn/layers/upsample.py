@@ -5,9 +5,9 @@ from typing import Literal
 from xpcnn import ops
 from xpcnn.backend import Array
 from xpcnn.errors import ShapeError
-from xpcnn.geometry import Pair
+from xpcnn.geometry import Pair, pair
 from xpcnn.layers.base import Layer
-from xpcnn.layers.pooling import check_images, image_shape
+from xpcnn.layers.checks import check_images, image_shape
 from xpcnn.layers.shapes import Shape
 
 
@@ -18,7 +18,7 @@ class Upsample(Layer):
     ----------
     scale : int or (height, width)
     mode : "nearest" or "bilinear"
-        Repeat every pixel, or draw straight lines between their centres (align_corners=False, as others call it).
+        Repeat every pixel, or interpolate linearly between pixel centres (align_corners=False, as others call it).
 
     Raises
     ------
@@ -32,12 +32,9 @@ class Upsample(Layer):
     """
 
     def __init__(self, scale: int | Pair, mode: Literal["nearest", "bilinear"] = "nearest") -> None:
-        pair = (scale, scale) if isinstance(scale, int) else tuple(scale)
-        if len(pair) != 2 or not all(isinstance(s, int) and s >= 1 for s in pair):
-            raise ShapeError(f"Upsample: scale must be whole numbers from 1 up, got {scale!r}; pass 2, say")
         if mode not in ("nearest", "bilinear"):
-            raise ShapeError(f"Upsample: mode must be 'nearest' or 'bilinear', got {mode!r}")
-        self.scale, self.mode, self._pair = scale, mode, (pair[0], pair[1])
+            raise ShapeError(f"Upsample: mode must be 'nearest' or 'bilinear', got {mode!r}; pass 'nearest'")
+        self.scale, self.mode, self._pair = scale, mode, pair(scale, "scale")
 
     def forward(self, x: Array) -> Array:
         check_images(x, self)

@@ -1,11 +1,36 @@
-"""A layer's weight as its initializer draws it: checked, for an initializer may be anybody's function."""
+"""The weight and the bias of a layer, and a check of what an initializer draws: it may be anybody's function."""
+
+from typing import Any
 
 import numpy as np
 
+from xpcnn.backend import Array
 from xpcnn.errors import DtypeError, HyperparameterError, ShapeError
 from xpcnn.errors.checks import function
 from xpcnn.initializers import Initializer
+from xpcnn.layers.base import Layer
+from xpcnn.layers.parameter import Parameter
 from xpcnn.random import Seed
+
+
+class Weighted(Layer):
+    """A layer with a weight and, unless it is None, a bias."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def _own(self, weight: np.ndarray, outputs: Any, bias: bool = True) -> None:
+        """Take the weight, and a bias of zeros in the shape `outputs`."""
+        self.weight = Parameter(weight)
+        self.bias = Parameter(np.zeros(outputs, weight.dtype)) if bias else None
+
+    def _bias(self) -> Array | None:
+        return None if self.bias is None else self.bias.data
+
+    def _add_gradients(self, dweight: Array, dbias: Array) -> None:
+        self.weight.add_gradient(dweight)
+        if self.bias is not None:
+            self.bias.add_gradient(dbias)
 
 
 def drawn(initializer: Initializer, shape: tuple[int, ...], rng: Seed, who: str) -> np.ndarray:
@@ -14,11 +39,11 @@ def drawn(initializer: Initializer, shape: tuple[int, ...], rng: Seed, who: str)
     Raises
     ------
     DtypeError
-        If that is no initializer, or what it draws is no floating NumPy array.
+        If it is not a function, or does not draw a floating NumPy array.
     ShapeError
-        If it has another shape.
+        If it draws another shape.
     HyperparameterError
-        If there is a number in it that is not finite.
+        If it draws a number that is not finite.
     """
     weight = function(initializer, "initializer", who, "pass initializer=he_normal, say")(shape, rng)
     if not isinstance(weight, np.ndarray) or weight.dtype.kind != "f":
@@ -30,7 +55,7 @@ def drawn(initializer: Initializer, shape: tuple[int, ...], rng: Seed, who: str)
         raise ShapeError(
             f"{who}: expected its initializer to draw {tuple(shape)}, got {weight.shape}; return that shape"
         )
-    for extreme in (weight.min(), weight.max()):  # a NaN is both
+    for extreme in (weight.min(), weight.max()):  # both are NaN if one element is
         if not np.isfinite(extreme):
             raise HyperparameterError(
                 f"{who}: expected its initializer to draw finite numbers, got {extreme}; check std or bound"

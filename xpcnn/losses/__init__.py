@@ -3,9 +3,7 @@
 from xpcnn.losses.auxiliary_cross_entropy import AuxiliaryCrossEntropy
 from xpcnn.losses.base import Loss
 from xpcnn.losses.binary_cross_entropy import BinaryCrossEntropy
-from xpcnn.losses.huber import Huber
-from xpcnn.losses.l1 import L1
-from xpcnn.losses.mean_squared_error import MeanSquaredError
+from xpcnn.losses.regression import L1, Huber, MeanSquaredError
 from xpcnn.losses.softmax_cross_entropy import SoftmaxCrossEntropy
 
 __all__ = [
@@ -17,3 +15,7 @@ __all__ = [
     "MeanSquaredError",
     "SoftmaxCrossEntropy",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

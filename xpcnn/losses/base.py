@@ -1,9 +1,20 @@
-"""What a loss is: a function of outputs and targets that gives one number, and the gradient of that number."""
+"""The protocol of losses: a function of outputs and targets with one number as its value, and its gradient."""
 
+from __future__ import annotations
+
+import warnings
 from typing import Any, ClassVar
 
 from xpcnn.backend import Array
-from xpcnn.errors import BackwardError, DatasetError, DtypeError, HyperparameterError, XpcnnError
+from xpcnn.errors import (
+    BackwardError,
+    DatasetError,
+    DtypeError,
+    HyperparameterError,
+    XpcnnError,
+    XpcnnWarning,
+)
+from xpcnn.layers import Sequential
 from xpcnn.layers.representation import shown_arguments
 
 MEAN, SUM = "mean", "sum"
@@ -12,10 +23,9 @@ MEAN, SUM = "mean", "sum"
 class Loss:
     """A loss: ``loss = criterion(y, target)``, then ``dy = criterion.backward()`` once.
 
-    To write one, define these two methods. y is what the model returns, and target is what stands in the data set
-    beside the inputs; `backward` returns dL/dy, of the shape and the dtype of y. Where the model returns several
-    outputs, y is a list or tuple of them, and backward returns as many gradients. The loss is one number, a 0-d array
-    that stays on the device.
+    To write one, define these two methods. y is the model's output, and target comes from the data set; `backward`
+    returns dL/dy, of the shape and the dtype of y. Where the model returns several outputs, y is a list or tuple of
+    them, and backward returns as many gradients. The loss is one number, a 0-d array that stays on the device.
 
     `training.train` and `training.evaluate` take any object with these two methods; deriving from this class adds
     `save_for_backward`, `pop_saved`, a repr, and the defaults of the two methods below.
@@ -43,6 +53,8 @@ class Loss:
 
     reduction: str = MEAN
     target_name: ClassVar[str] = "target"
+    applies: ClassVar[type | None] = None
+    """The layer that this loss applies itself to what the model returns."""
     _saved: tuple[Any, ...] | None = None
 
     def __call__(self, y: Any, target: Any) -> Array:
@@ -72,19 +84,19 @@ class Loss:
         """
 
     def count(self, targets: Any, output_shape: Any) -> float:
-        """Return how much these targets weigh in the mean over a data set: here, how many there are.
+        """Return the weight of these targets in the mean over a data set: here, their number.
 
-        It is what the mean over a batch divides by, or a fixed multiple of that. So means over batches of different
+        It is the divisor of the mean over a batch, or a fixed multiple of it. So means over batches of different
         weights add up to the mean over the data set.
         """
         return len(targets[0] if isinstance(targets, tuple) else targets)
 
     def save_for_backward(self, *values: Any) -> None:
-        """Keep values for the next backward()."""
+        """Save values for the next backward()."""
         self._saved = values
 
     def pop_saved(self) -> tuple[Any, ...]:
-        """Return what was saved last, and forget it."""
+        """Return the values saved last, and delete them."""
         if self._saved is None:
             raise BackwardError(
                 f"{self}: backward() called without a loss; call criterion(y, {self.target_name}) first"
@@ -96,8 +108,11 @@ class Loss:
         return f"{type(self).__name__}({', '.join(shown_arguments(self))})"
 
 
-def check_loss(criterion: Any, who: str) -> None:
-    """Raise DtypeError for what is no loss: a class, say, or a function without backward()."""
+def check_loss(criterion: Any, who: str, model: Any = None) -> None:
+    """Raise DtypeError for anything but a loss: a class, say, or a function without backward().
+
+    Warn if the model ends in the activation that the loss applies itself.
+    """
     if isinstance(criterion, type) or not callable(criterion):
         raise DtypeError(
             f"{who}: expected criterion to be a loss, got {criterion!r:.60}; "
@@ -107,6 +122,19 @@ def check_loss(criterion: Any, who: str) -> None:
         raise DtypeError(
             f"{who}: expected criterion to have backward(), got {criterion!r:.60}; "
             "define it, so that it returns dL/dy, as xpcnn.losses.Loss says"
+        )
+    last = model
+    while isinstance(last, Sequential) and last.layers:
+        last = last.layers[-1]
+    applied = getattr(criterion, "applies", None)
+    if applied is not None and isinstance(last, applied):
+        name = type(last).__name__
+        warnings.warn(
+            XpcnnWarning(
+                f"{who}: the model ends in {name}, which {type(criterion).__name__} applies itself: gradients get too "
+                f"small; leave the last layer out, model[:-1]"
+            ),
+            stacklevel=4,
         )
 
 
@@ -121,17 +149,17 @@ def check_targets(criterion: Any, targets: Any, output_shape: Any, who: str) -> 
         raise type(error)(f"{who}: {str(error).removeprefix(f'{criterion}: ')}") from None
 
 
-def weight(criterion: Any, targets: Any, output_shape: Any) -> float:
-    """Return `Loss.count` of a loss; of one that has no such method, what the default is."""
-    count: float = getattr(criterion, "count", Loss().count)(targets, output_shape)
-    return count
+def weight(criterion: Any, targets: Any, output_shape: Any, by_sample: bool = False) -> float:
+    """Return `Loss.count` of a loss; of one that has no such method, or `by_sample`, the number of samples."""
+    count = Loss().count if by_sample else getattr(criterion, "count", Loss().count)
+    return float(count(targets, output_shape))
 
 
-def total(criterion: Any, loss: Any, targets: Any, output_shape: Any) -> Any:
-    """Return the sum that a batch's loss is the mean of, or the loss itself if it is a sum already."""
+def multiplier(criterion: Any, targets: Any, output_shape: Any, by_sample: bool = False) -> float:
+    """Return what makes of a batch's loss a sum over the batch: 1 if it is a sum already."""
     if getattr(criterion, "reduction", MEAN) == SUM:
-        return loss
-    return loss * weight(criterion, targets, output_shape)
+        return 1
+    return weight(criterion, targets, output_shape, by_sample)
 
 
 def known_reduction(reduction: Any, who: str) -> str:

@@ -1,11 +1,13 @@
 """Losses that compare each element of y with one of the target."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
 
 from xpcnn.backend import Array, check_array
-from xpcnn.data.batches import check_host_array, of_samples
+from xpcnn.data.labels import check_host_array, of_samples
 from xpcnn.errors import DatasetError, DtypeError, ShapeError
 from xpcnn.kernels.precision import computing
 from xpcnn.losses.base import MEAN, Loss, known_reduction, one_output

@@ -1,5 +1,7 @@
 """The cross-entropy of classes, from logits: of images, of the pixels of a map, of soft labels."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +10,11 @@ import numpy as np
 
 from xpcnn import ops
 from xpcnn.backend import Array, active_backend, check_array, to_device, xp
-from xpcnn.data.batches import check_host_array, check_labels, weights_that_are_none
+from xpcnn.data.labels import bad_probabilities, check_host_array, check_labels
 from xpcnn.errors import DatasetError, DtypeError, HyperparameterError, ShapeError
 from xpcnn.errors.checks import is_number, is_whole, number
 from xpcnn.kernels.precision import computing
+from xpcnn.layers import Softmax
 from xpcnn.losses.base import MEAN, SUM, Loss, known_reduction, one_output
 
 
@@ -36,12 +39,12 @@ class SoftmaxCrossEntropy(Loss):
         e: t becomes (1 - e) t + e / D.
     class_weight : D numbers of at least 0
         w: class d counts w[d] times, t becomes w t. With integer labels the mean is then the weighted one,
-        the sum over the rows divided by the sum of w[label] over the rows; with rows t it divides by M.
+        the sum over the rows divided by the sum of w[label]; with rows t it divides by M.
     ignore_index : int
-        Rows with this integer label count nothing, neither in the sum nor in what the mean divides by, and have no
-        gradient. A batch of nothing else has the loss 0, where PyTorch's is NaN.
+        Rows with this integer label do not count, neither in the sum nor in the divisor of the mean, and their gradient
+        is zero. A batch of such rows only has the loss 0, where PyTorch's is NaN.
     reduction : "mean" or "sum"
-        With "sum" nothing is divided by.
+        With "sum" there is no divisor.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     target_name = "labels"
+    applies = Softmax
 
     def __init__(
         self,
@@ -73,18 +77,23 @@ class SoftmaxCrossEntropy(Loss):
         ignore_index: int | None = None,
         reduction: str = MEAN,
     ) -> None:
-        who = "SoftmaxCrossEntropy"
-        self.axis = _whole(axis, "axis", "pass 1 for maps (N,C,H,W)")
+        who = type(self).__name__
+        self.axis = _whole(axis, "axis", who, "pass 1 for maps (N,C,H,W)")
         self.label_smoothing = number(label_smoothing, "label_smoothing", who, 0, 1, fix="0.1 is usual")
-        self.class_weight = None if class_weight is None else _class_weights(class_weight)
+        self.class_weight = None if class_weight is None else _class_weights(class_weight, who)
         self.ignore_index = (
-            None if ignore_index is None else _whole(ignore_index, "ignore_index", "pass 255, say")
+            None if ignore_index is None else _whole(ignore_index, "ignore_index", who, "pass 255, say")
         )
         self.reduction = known_reduction(reduction, who)
         self._weights: tuple[tuple[Any, ...], Array] | None = None
 
     def __call__(self, logits: Array, labels: Array) -> Array:
         check_array(logits, self)
+        if not hasattr(labels, "dtype"):
+            raise DtypeError(
+                f"{self}: expected labels as an array, an integer for each row of logits, got {type(labels).__name__}; "
+                "pass to_device(np.array([3, 1, 2])), say"
+            )
         check_array(labels, self)
         axis = self._check(logits, labels)
         soft, dtype = labels.shape == logits.shape, logits.dtype
@@ -121,16 +130,9 @@ class SoftmaxCrossEntropy(Loss):
                 f"{self}: expected labels for outputs of {output_shape} with the classes on axis {axis}, got maps of "
                 f"{targets.shape}; pass SoftmaxCrossEntropy(axis=1)"
             )
-        check_labels(
-            targets,
-            output_shape[axis - 1],
-            str(self),
-            shape=shape,
-            axis=axis,
-            ignore_index=self.ignore_index,
-        )
-        soft = targets.ndim == len(output_shape) + 1
-        self._check_options(output_shape[axis - 1], soft)
+        D = output_shape[axis - 1]
+        check_labels(targets, D, str(self), shape=shape, axis=axis, ignore_index=self.ignore_index)
+        self._check_options(D, soft=targets.ndim == len(output_shape) + 1)
         if not self.count(targets, output_shape):
             raise DatasetError(
                 f"{self}: expected a label that counts, got none that is not ignored and has a class weight above 0; "
@@ -146,52 +148,44 @@ class SoftmaxCrossEntropy(Loss):
         counted = targets if self.ignore_index is None else targets[targets != self.ignore_index]
         if self.class_weight is None:
             return int(counted.size)
-        return math.fsum(
-            weight * int(times)
-            for weight, times in zip(
-                self.class_weight,
-                np.bincount(counted.ravel().astype(np.int64), minlength=len(self.class_weight)),
-                strict=True,
-            )
-        )
+        times = np.bincount(counted.ravel().astype(np.int64), minlength=len(self.class_weight))
+        return math.fsum(times * np.array(self.class_weight))
 
     @property
     def _plain(self) -> bool:
-        """Whether the op alone does it."""
-        return (
-            not self.label_smoothing
-            and self.class_weight is None
-            and self.ignore_index is None
-            and self.reduction == MEAN
-        )
+        """Whether no option is set, so that the op alone computes the loss."""
+        options = self.label_smoothing, self.class_weight, self.ignore_index, self.reduction
+        return options == (0, None, None, MEAN)
 
     def _weighed(self, labels: Array, D: int, dtype: Any) -> Array:
-        """Return rows (M,D) of targets such that the plain mean of their cross-entropy is the loss with all options."""
+        """Return rows (M,D) of targets whose plain mean of cross-entropies is the loss with all options."""
         M, soft = len(labels), labels.ndim == 2
+        kept = None  # (M,), if labels are ignored
         if soft:
-            rows, kept = labels.astype(dtype), None
+            rows = labels.astype(dtype)
         else:
             labels = labels.astype(xp.int64)
             rows = (labels[:, None] == xp.arange(D)).astype(dtype)
-            kept = None if self.ignore_index is None else labels != self.ignore_index
             known = (labels >= 0) & (labels < D)
-            rows = xp.where((known if kept is None else known | ~kept)[:, None], rows, xp.nan).astype(dtype)
+            if self.ignore_index is not None:
+                kept = labels != self.ignore_index
+                known |= ~kept
+            rows = xp.where(known[:, None], rows, xp.nan).astype(dtype)  # on a device no error can be raised
         weights = None if self.class_weight is None else self._on_device(dtype)
-        weighed = rows if weights is None else rows * weights
-        if kept is not None:
-            weighed = xp.where(kept[:, None], weighed, 0).astype(dtype)
-        divisor = M if soft else weighed.sum()
+
+        def weigh(rows: Array) -> Array:
+            weighed = rows if weights is None else rows * weights
+            return weighed if kept is None else xp.where(kept[:, None], weighed, 0).astype(dtype)
+
+        divisor = M if soft else weigh(rows).sum()
         if self.label_smoothing:
             rows = (1 - self.label_smoothing) * rows + self.label_smoothing / D
-            weighed = rows if weights is None else rows * weights
-            if kept is not None:
-                weighed = xp.where(kept[:, None], weighed, 0).astype(dtype)
         if self.reduction == SUM:
-            return weighed * M
+            return weigh(rows) * M
         if soft:
-            return weighed
-        nothing = xp.equal(divisor, 0).astype(dtype)  # then all rows are zero
-        return weighed * (M / (divisor + nothing))
+            return weigh(rows)
+        nothing = xp.equal(divisor, 0).astype(dtype)  # 1 where all rows are zero
+        return weigh(rows) * (M / (divisor + nothing))
 
     def _on_device(self, dtype: Any) -> Array:
         """Return the class weights as an array of the active device, uploaded once."""
@@ -250,7 +244,7 @@ class SoftmaxCrossEntropy(Loss):
                 raise DtypeError(
                     f"{self}: expected rows of probabilities, got {labels.dtype.name}; pass labels.astype('float32')"
                 )
-            if isinstance(labels, np.ndarray) and (wrong := weights_that_are_none(labels)).size:
+            if isinstance(labels, np.ndarray) and (wrong := bad_probabilities(labels)).size:
                 raise DatasetError(
                     f"{self}: expected rows of probabilities, finite and none below 0, got {wrong[0]}; "
                     "correct the labels"
@@ -272,21 +266,19 @@ class SoftmaxCrossEntropy(Loss):
         return axis
 
 
-def _whole(value: Any, name: str, fix: str) -> int:
+def _whole(value: Any, name: str, who: str, fix: str) -> int:
     if is_whole(value):
         return int(value)
-    raise HyperparameterError(
-        f"SoftmaxCrossEntropy: expected {name} to be a whole number, got {value!r:.60}; {fix}"
-    )
+    raise HyperparameterError(f"{who}: expected {name} to be a whole number, got {value!r:.60}; {fix}")
 
 
-def _class_weights(values: Any) -> tuple[float, ...]:
+def _class_weights(values: Any, who: str) -> tuple[float, ...]:
     weights = values.tolist() if hasattr(values, "tolist") else values
     if isinstance(weights, (list, tuple)) and weights and all(is_number(w) and w >= 0 for w in weights):
         floats = tuple(map(float, weights))
         if any(floats):
             return floats
     raise HyperparameterError(
-        f"SoftmaxCrossEntropy: expected class_weight to be finite numbers of at least 0, got {values!r:.60}; "
+        f"{who}: expected class_weight to be finite numbers of at least 0, got {values!r:.60}; "
         "pass one for each class, not all of them 0"
     )

@@ -1,5 +1,6 @@
-"""AlexNet: five convolutions, three affine layers, and the ImageNet of 2012 won by ten per cent."""
+"""AlexNet: five convolutions and three affine layers; it won the ImageNet challenge of 2012 by ten per cent."""
 
+from functools import partial
 from typing import Unpack
 
 from xpcnn.initializers import Initializer, he_normal
@@ -21,24 +22,23 @@ PAPER, TORCHVISION = (96, 256, 384, 384, 256), (64, 192, 384, 256, 256)
 
 
 def alexnet(num_classes: int = 1000, rng: Seed = None, **options: Unpack[Options]) -> Layer:
-    """Two streams, as they lay on two GPUs: 60,965,224 parameters.
+    """Two streams, as on the paper's two GPUs: 60,965,224 parameters.
 
     Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS
-    2012, sections 3.3 to 3.5 and figure 2. Convolutions 2, 4 and 5 see one half of the channels each
-    (``groups=2``); the first two are followed by local response normalisation, k = 2, alpha = 1e-4 a channel,
-    beta = 0.75. The paper's 224 x 224 pixels are padded by 2, without which 11 x 11 windows of stride 4 do not
-    give its 55 x 55.
+    2012, sections 3.3 to 3.5 and figure 2. Convolutions 2, 4 and 5 have ``groups=2``; the first two are followed by
+    local response normalisation with k = 2, alpha = 1e-4 for each channel and beta = 0.75. The 224 x 224 pixels are
+    padded by 2: without that, 11 x 11 windows of stride 4 do not give the paper's 55 x 55.
     """
     return _alexnet("alexnet", PAPER, 2, True, num_classes, rng, **options)
 
 
 def alexnet_one_stream(num_classes: int = 1000, rng: Seed = None, **options: Unpack[Options]) -> Layer:
-    """The paper's widths on one machine, every channel seeing every other: 62,378,344 parameters."""
+    """The paper's widths in one stream, without groups: 62,378,344 parameters."""
     return _alexnet("alexnet_one_stream", PAPER, 1, True, num_classes, rng, **options)
 
 
 def alexnet_torchvision(num_classes: int = 1000, rng: Seed = None, **options: Unpack[Options]) -> Layer:
-    """One stream, narrower, without response normalisation, as torchvision has it: 61,100,840 parameters.
+    """One narrower stream without response normalisation, as in torchvision: 61,100,840 parameters.
 
     Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv:1404.5997.
     """
@@ -61,14 +61,11 @@ def _alexnet(
     rng = default_rng(rng)
     c1, c2, c3, c4, c5 = (scaled(number, width, groups) for number in channels)
     hidden = scaled(4096, width)
+    conv = partial(Conv, initializer=initializer, rng=rng)
+    affine = partial(Affine, initializer=initializer, rng=rng)
 
     def norm() -> list[Layer]:
         return [LocalResponseNorm(5, alpha=5e-4, k=2)] if normalize else []
-
-    def conv(
-        inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0, groups: int = 1
-    ) -> Conv:
-        return Conv(inputs, outputs, size, stride, padding, groups=groups, initializer=initializer, rng=rng)
 
     features = Sequential(
         conv(input_shape[0], c1, 11, stride=4, padding=2), ReLU(), *norm(), Pooling(3, 2),
@@ -79,8 +76,8 @@ def _alexnet(
     )  # fmt: skip
     size = flat_size(features, input_shape, name)
     classifier = Sequential(
-        Dropout(0.5, rng=rng), Affine(size, hidden, initializer=initializer, rng=rng), ReLU(),
-        Dropout(0.5, rng=rng), Affine(hidden, hidden, initializer=initializer, rng=rng), ReLU(),
-        Affine(hidden, num_classes, initializer=initializer, rng=rng),
+        Dropout(0.5, rng=rng), affine(size, hidden), ReLU(),
+        Dropout(0.5, rng=rng), affine(hidden, hidden), ReLU(),
+        affine(hidden, num_classes),
     )  # fmt: skip
     return Sequential(features=features, flatten=Flatten(), classifier=classifier)

@@ -1,4 +1,4 @@
-"""GoogLeNet: windows of several sizes side by side, twenty-two layers in seven million parameters."""
+"""GoogLeNet: windows of several sizes in parallel, twenty-two layers with seven million parameters."""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,7 +35,7 @@ TABLE_1 = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-"""Of each module: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection."""
+"""Channels of each module: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection."""
 
 Unit = Callable[..., Sequential]
 
@@ -45,18 +45,18 @@ def googlenet(
 ) -> Layer:
     """Nine Inception modules: 6,998,552 parameters, 13,378,280 with the auxiliary heads.
 
-    Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, section 5, figures 2 and 3, table 1. With
-    `auxiliary` two heads read the modules 4a and 4d; the network then gives a list in training, and its loss is
+    Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, section 5, figures 2 and 3, table 1. `auxiliary` adds
+    two heads after the modules 4a and 4d; the network then returns a list in training, and its loss is
     `losses.AuxiliaryCrossEntropy`, which weighs the heads by 0.3. They need images of about 224 x 224 pixels.
     """
     return _googlenet("googlenet", False, auxiliary, num_classes, rng, **options)
 
 
 def googlenet_torchvision(num_classes: int = 1000, rng: Seed = None, **options: Unpack[Options]) -> Layer:
-    """As torchvision has it: 6,624,904 parameters, no auxiliary heads.
+    """Torchvision's variant: 6,624,904 parameters, no auxiliary heads.
 
-    Batch normalisation (eps = 0.001) in place of biases and of response normalisation; the window called 5x5 is
-    3x3; the fourth pooling is 2x2; 0.2 is dropped out where the paper says 0.4.
+    It has batch normalisation (eps = 0.001) in place of biases and response normalisation, 3x3 windows in place of 5x5,
+    a fourth pooling of 2x2, and a dropout rate of 0.2 in place of 0.4.
     """
     return _googlenet("googlenet_torchvision", True, False, num_classes, rng, **options)
 

@@ -27,7 +27,6 @@ from xpcnn.ops.normalization import (
 )
 from xpcnn.ops.pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
 from xpcnn.ops.product import product, product_backward
-from xpcnn.ops.radial import radial_basis, radial_basis_backward
 from xpcnn.ops.reshape import flatten
 from xpcnn.ops.sample_norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
 from xpcnn.ops.smooth import gelu, gelu_backward, silu, silu_backward
@@ -83,8 +82,6 @@ __all__ = [
     "pad_channels",
     "product",
     "product_backward",
-    "radial_basis",
-    "radial_basis_backward",
     "relu",
     "relu_backward",
     "relu_max_pool",
@@ -105,3 +102,7 @@ __all__ = [
     "upsample_nearest",
     "upsample_nearest_backward",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""Whole channels: a factor and a bias for each, channels of zeros beside them, a choice among connections."""
+"""Whole channels: a factor and a bias for each, and channels of zeros appended."""
 
 from xpcnn.backend import Array, accelerated, xp
 from xpcnn.kernels.precision import in_single
@@ -24,5 +24,5 @@ def channel_scale_backward(
 
 @accelerated
 def pad_channels(x: Array, extra: int) -> Array:
-    """Lay `extra` channels of zeros after those of x: (N,C,...) -> (N,C+extra,...)."""
+    """Append `extra` channels of zeros to those of x: (N,C,...) -> (N,C+extra,...)."""
     return xp.pad(x, [(0, 0), (0, extra), *[(0, 0)] * (x.ndim - 2)])

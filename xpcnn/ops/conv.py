@@ -14,16 +14,17 @@ def conv(x: Array, weight: Array, bias: Array | None, window: Window, groups: in
 
         y[n, o, p, q] = b[o] + sum over c, i, j of  w[o, c, i, j] x[n, c, SH p + DH i - top, SW q + DW j - left]
 
-    With G groups, output channels of group g see the input channels of group g only, and the product is
+    With G groups, output channels of group g read the input channels of group g only, and the product is
     one batched product, (G, O/G, C/G*KH*KW) @ (G, C/G*KH*KW, N*OH*OW).
     """
     N, O, (OH, OW) = len(x), len(weight), window.output_size(*x.shape[2:])
-    filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
-    cols = im2col(x, window).reshape(groups, filters.shape[2], -1)  # (G, C/G*KH*KW, N*OH*OW)
-    y = (filters @ cols).reshape(O, N, OH, OW)
+    filters = weight.reshape(groups, O // groups, -1)  # (O, C/G, KH, KW) -> (G, O/G, C/G*KH*KW)
+    cols = im2col(x, window)  # (C, KH, KW, N, OH, OW)
+    cols = cols.reshape(groups, filters.shape[2], -1)  # -> (G, C/G*KH*KW, N*OH*OW)
+    y = (filters @ cols).reshape(O, N, OH, OW)  # (G, O/G, N*OH*OW) -> (O, N, OH, OW)
     if bias is not None:
-        y += bias.reshape(O, 1, 1, 1)
-    return y.swapaxes(0, 1)  # (N, O, OH, OW)
+        y += bias.reshape(O, 1, 1, 1)  # (O,) -> (O, 1, 1, 1)
+    return y.swapaxes(0, 1)  # (O, N, OH, OW) -> (N, O, OH, OW)
 
 
 @accelerated
@@ -35,14 +36,18 @@ def conv_backward(
 
         dW = dY . im2col(X)^T        db = dY . 1        dX = col2im(W^T . dY)
 
-    The columns are unrolled again, not kept since forward: they are KH*KW times as large as x.
+    The columns are computed again, not kept since forward: they are KH*KW times as large as x.
     dx is None unless `need_dx`.
     """
     N, O, OH, OW = dy.shape
     dbias = channel_sums(dy)
-    dy = dy.swapaxes(0, 1).reshape(groups, O // groups, N * OH * OW)  # (G, O/G, N*OH*OW)
-    filters = weight.reshape(groups, O // groups, -1)  # (G, O/G, C/G*KH*KW)
+    dy = dy.swapaxes(0, 1).reshape(groups, O // groups, N * OH * OW)  # (N, O, OH, OW) -> (G, O/G, N*OH*OW)
+    filters = weight.reshape(groups, O // groups, -1)  # (O, C/G, KH, KW) -> (G, O/G, C/G*KH*KW)
     cols = im2col(x, window)  # (C, KH, KW, N, OH, OW)
-    dweight = dy @ cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2)  # (G, O/G, C/G*KH*KW)
-    dx = col2im((filters.swapaxes(1, 2) @ dy).reshape(cols.shape), x.shape[2:], window) if need_dx else None
-    return dx, dweight.reshape(weight.shape), dbias
+    rows = cols.reshape(groups, filters.shape[2], -1).swapaxes(1, 2)  # -> (G, N*OH*OW, C/G*KH*KW)
+    dweight = (dy @ rows).reshape(weight.shape)  # (G, O/G, C/G*KH*KW) -> (O, C/G, KH, KW)
+    if not need_dx:
+        return None, dweight, dbias
+    dcols = filters.swapaxes(1, 2) @ dy  # (G, C/G*KH*KW, O/G) @ (G, O/G, N*OH*OW)
+    dx = col2im(dcols.reshape(cols.shape), x.shape[2:], window)  # (C, KH, KW, N, OH, OW) -> (N, C, H, W)
+    return dx, dweight, dbias

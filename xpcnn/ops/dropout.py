@@ -1,4 +1,4 @@
-"""Dropout's coin, thrown the same on every backend."""
+"""Dropout masks, identical on every backend."""
 
 import math
 
@@ -8,6 +8,7 @@ from xpcnn.random import counter_bits
 
 @accelerated
 def keep_mask(shape: tuple[int, ...], p: float, counter: Array, key: int) -> Array:
-    """Return a boolean array, False with probability p, from element `counter` of the stream on."""
+    """Return booleans, False with probability p, from elements `counter`, `counter` + 1, ... of a random stream."""
     bits = counter_bits(counter + xp.arange(math.prod(shape), dtype=xp.uint64), key)
-    return (bits >= xp.uint32(min(round(p * 2**32), 2**32 - 1))).reshape(shape)
+    keep = bits >= xp.uint32(min(round(p * 2**32), 2**32 - 1))
+    return keep.reshape(shape)  # (elements,) -> shape

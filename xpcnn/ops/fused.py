@@ -1,4 +1,4 @@
-"""Pairs of ops that a backend may compute in one; each is written here as the composition of its two."""
+"""Pairs of ops that a backend may compute at once; here they are written one after the other."""
 
 from xpcnn.backend import Array, accelerated
 from xpcnn.geometry import Window
@@ -12,9 +12,8 @@ def relu_max_pool(x: Array, window: Window) -> tuple[Array, Array]:
 
         y = max_pool(relu(x))
 
-    A kernel may take the maximum first, since max relu(x) = relu(max x), number for number, and then has a quarter of
-    the pixels to cut at 0. Where y is 0, several pixels are the largest, and which one `winner` names is left open:
-    none of them gets a gradient.
+    A kernel may take the maximum first, since max relu(x) = relu(max x) exactly, and relu then reads fewer pixels.
+    Where y is 0, several pixels may be the largest; `winner` is any of them, since none gets a gradient.
     """
     return max_pool(relu(x), window)
 
@@ -23,8 +22,8 @@ def relu_max_pool(x: Array, window: Window) -> tuple[Array, Array]:
 def relu_max_pool_backward(
     dy: Array, y: Array, winner: Array, image_size: tuple[int, int], window: Window
 ) -> Array:
-    """Carry dy to the pixel that won, where it is positive: (N,C,OH,OW) -> (N,C,H,W).
+    """Add dy to the pixel that won, where it is positive: (N,C,OH,OW) -> (N,C,H,W).
 
-    relu passes the gradient where the pixel was positive, and the winner is positive where y is.
+    relu passes the gradient where the pixel was positive; the winner is positive where y is.
     """
     return max_pool_backward(relu_backward(dy, y), winner, image_size, window)

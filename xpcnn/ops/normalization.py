@@ -5,21 +5,22 @@ from xpcnn.kernels.precision import computing, in_single
 
 
 def per_channel(values: Array, ndim: int) -> Array:
-    """Shape (C,) so that it meets axis 1 of an array of `ndim` axes: (1,C,1,...)."""
-    return values.reshape(1, -1, *(1,) * (ndim - 2))
+    """Reshape (C,) so that it broadcasts along axis 1 of an array with `ndim` axes."""
+    return values.reshape(1, -1, *(1,) * (ndim - 2))  # (C,) -> (1, C, 1, ...)
 
 
 def channel_sums(x: Array) -> Array:
-    """Add up every channel, (N,C,...) -> (C,): as a row in memory, whose elements NumPy adds pairwise, not in turn."""
+    """Add up every channel: (N,C,...) -> (C,). NumPy adds rows in memory pairwise, which keeps more digits."""
     C = x.shape[1]
-    return xp.ascontiguousarray(x.swapaxes(0, 1)).reshape(C, x.size // max(C, 1)).sum(axis=1)
+    rows = xp.ascontiguousarray(x.swapaxes(0, 1))  # (N, C, ...) -> (C, N, ...)
+    return rows.reshape(C, x.size // max(C, 1)).sum(axis=1)  # (C, N*...) -> (C,)
 
 
 @accelerated
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     """Return mean and (biased) variance of every channel, (C,) each, over the batch and all pixels.
 
-    Of x in half precision they are in single: the variance of values up to 300 is more than half can hold.
+    For x in half precision they are in single: the variance of values of 300 is too large for half.
     """
     x, M = x.astype(computing(x.dtype), copy=False), x.size // x.shape[1]
     mean = channel_sums(x) / M
@@ -34,7 +35,7 @@ def batch_norm(x: Array, weight: Array, bias: Array, mean: Array, variance: Arra
 
         y = weight (x - mean) / sqrt(variance + eps) + bias
 
-    In training mean and variance are the batch's, afterwards the running ones.
+    In training mean and variance are those of the batch, in evaluation the running ones.
 
     References
     ----------
@@ -54,7 +55,7 @@ def batch_norm_backward(
         db = sum dy        dW = sum dy xhat        xhat = (x - mean) / sqrt(variance + eps)
         dx = W / sqrt(variance + eps) (dy - db / M - xhat dW / M)        M values a channel
 
-    If mean and variance are constants (not `of_batch`), the last two terms fall away.
+    If mean and variance are constants (not `of_batch`), the last two terms are zero.
     """
     inverse = 1 / xp.sqrt(variance + eps)
     normalized = (x - per_channel(mean, x.ndim)) * per_channel(inverse, x.ndim)
@@ -68,7 +69,7 @@ def batch_norm_backward(
 
 @accelerated
 def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
-    """Return y and the scale it was divided by: (N,C,...) -> two of (N,C,...), the scale of half in single.
+    """Return y and its scale: (N,C,...) -> two of (N,C,...). For x in half precision the scale is in single.
 
         scale[c] = k + alpha / size  sum of x[d]^2,  d from c - size // 2 to c + (size - 1) // 2
         y[c] = x[c] / scale[c]^beta
@@ -88,7 +89,7 @@ def local_response_norm_backward(
 ) -> Array:
     """dx[c] = dy[c] / scale[c]^beta - 2 alpha beta / size  x[c]  sum of dy[d] x[d] / scale[d]^(beta + 1).
 
-    The sum runs over the d whose neighbourhood holds c.
+    The sum is over all d whose neighbourhood contains c.
     """
     power = scale**-beta
     spread = channel_sum(dy * x * power / scale, (size - 1) // 2, size // 2)
@@ -96,7 +97,7 @@ def local_response_norm_backward(
 
 
 def channel_sum(x: Array, before: int, after: int) -> Array:
-    """Add to every channel its `before` and `after` neighbours, as far as there are any."""
+    """Add to every channel its `before` and `after` neighbours; beyond the first and the last there are zeros."""
     C, beyond = x.shape[1], [(0, 0)] * (x.ndim - 2)
     padded = xp.pad(x, [(0, 0), (before, after), *beyond])
     return sum(padded[:, d : d + C] for d in range(before + after + 1))

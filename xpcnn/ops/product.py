@@ -14,10 +14,12 @@ def product_backward(dy: Array, x: Array, gate: Array) -> tuple[Array, Array]:
     """Return (dx, dgate): dx = dy gate, dgate = dy x, summed over the pixels that share one number of the gate."""
     dgate = dy * x
     if gate.shape != x.shape:
-        dgate = dgate.sum(axis=tuple(range(2, x.ndim))).reshape(gate.shape)  # (N, C) or (N, C, 1, ...)
+        dgate = dgate.sum(axis=tuple(range(2, x.ndim))).reshape(
+            gate.shape
+        )  # (N, C) -> (N, C) or (N, C, 1, ...)
     return dy * _aligned(gate, x.ndim), dgate
 
 
 def _aligned(gate: Array, ndim: int) -> Array:
-    """Give the gate as many axes as x: (N,C) -> (N,C,1,...)."""
-    return gate.reshape(*gate.shape, *[1] * (ndim - gate.ndim))
+    """Give the gate `ndim` axes."""
+    return gate.reshape(*gate.shape, *[1] * (ndim - gate.ndim))  # (N, C) -> (N, C, 1, ...)

@@ -1,4 +1,4 @@
-"""Normalisation of each sample by itself: in groups of channels, or over its last axes. The batch plays no part."""
+"""Normalisation of each sample by itself: in groups of channels, or over its last axes."""
 
 import math
 
@@ -15,7 +15,8 @@ def group_norm(x: Array, weight: Array, bias: Array, groups: int, eps: float) ->
     Wu and He, "Group Normalization", ECCV 2018, equations 1 to 7.
     """
     normalized, _ = _normalize(_rows(x, groups), eps)
-    return normalized.reshape(x.shape) * per_channel(weight, x.ndim) + per_channel(bias, x.ndim)
+    normalized = normalized.reshape(x.shape)  # (N*G, C/G*...) -> (N, C, ...)
+    return normalized * per_channel(weight, x.ndim) + per_channel(bias, x.ndim)
 
 
 @accelerated
@@ -24,9 +25,9 @@ def group_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Return (dx, dweight, dbias): dweight = sum dy xhat, dbias = sum dy, dx as in `layer_norm_backward`."""
     normalized, inverse = _normalize(_rows(x, groups), eps)
-    dweight, dbias = channel_sums(dy * normalized.reshape(x.shape)), channel_sums(dy)
+    dweight = channel_sums(dy * normalized.reshape(x.shape))  # (N*G, C/G*...) -> (N, C, ...)
     dx = _normalize_backward(_rows(dy * per_channel(weight, x.ndim), groups), normalized, inverse)
-    return dx.reshape(x.shape), dweight, dbias
+    return dx.reshape(x.shape), dweight, channel_sums(dy)  # (N*G, C/G*...) -> (N, C, ...)
 
 
 @accelerated
@@ -37,8 +38,9 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
 
     Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450, equation 4.
     """
-    normalized, _ = _normalize(x.reshape(-1, weight.size), eps)
-    return normalized.reshape(x.shape) * weight + bias
+    rows = x.reshape(-1, weight.size)  # (..., *shape) -> (M, I)
+    normalized, _ = _normalize(rows, eps)
+    return normalized.reshape(x.shape) * weight + bias  # (M, I) -> (..., *shape)
 
 
 @accelerated
@@ -48,16 +50,16 @@ def layer_norm_backward(dy: Array, x: Array, weight: Array, eps: float) -> tuple
     db = sum dy        dW = sum dy xhat        xhat = (x - mean) / sqrt(variance + eps)
     dx = (g - mean g - xhat mean(g xhat)) / sqrt(variance + eps),  g = W dy
     """
-    normalized, inverse = _normalize(x.reshape(-1, weight.size), eps)
-    rows = dy.reshape(normalized.shape)
-    dweight, dbias = (channel_sums(terms).reshape(weight.shape) for terms in (rows * normalized, rows))
-    dx = _normalize_backward((dy * weight).reshape(normalized.shape), normalized, inverse)
-    return dx.reshape(x.shape), dweight, dbias
+    normalized, inverse = _normalize(x.reshape(-1, weight.size), eps)  # (..., *shape) -> (M, I)
+    rows = dy.reshape(normalized.shape)  # (..., *shape) -> (M, I)
+    dweight, dbias = channel_sums(rows * normalized), channel_sums(rows)  # (I,)
+    dx = _normalize_backward((dy * weight).reshape(normalized.shape), normalized, inverse)  # -> (M, I)
+    return dx.reshape(x.shape), dweight.reshape(weight.shape), dbias.reshape(weight.shape)  # (I,) -> shape
 
 
 def _rows(x: Array, groups: int) -> Array:
-    """Lay what is normalised together into a row: (N,C,...) -> (N*G, C/G*...)."""
-    return x.reshape(len(x) * groups, math.prod(x.shape[1:]) // groups)
+    """Make each group of channels of a sample, which is normalised together, a row."""
+    return x.reshape(len(x) * groups, math.prod(x.shape[1:]) // groups)  # (N, C, ...) -> (N*G, C/G*...)
 
 
 def _normalize(rows: Array, eps: float) -> tuple[Array, Array]:
@@ -68,5 +70,6 @@ def _normalize(rows: Array, eps: float) -> tuple[Array, Array]:
 
 
 def _normalize_backward(g: Array, normalized: Array, inverse: Array) -> Array:
+    """Return (g - mean g - xhat mean(g xhat)) / sqrt(variance + eps) of every row."""
     along = (g * normalized).mean(axis=1, keepdims=True)
     return inverse * (g - g.mean(axis=1, keepdims=True) - normalized * along)

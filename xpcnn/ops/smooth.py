@@ -1,4 +1,4 @@
-"""Smooth relatives of ReLU: x times a number from 0 to 1 that grows with x; and the error function for one of them."""
+"""Smooth activations, x times a number between 0 and 1 that grows with x; and the error function, for GELU."""
 
 import math
 
@@ -41,8 +41,8 @@ def _normal(x: Array) -> Array:
 def erf(x: Array) -> Array:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, to the last bits of float64.
 
-    Three quotients of polynomials: of x^2 below 0.46875; beyond, 1 - erf(x) is exp(-x^2) times one of x, and from 4 on
-    times one of 1 / x^2.
+    Three quotients of polynomials: up to 0.46875 in x^2; above, 1 - erf(x) is exp(-x^2) times one in x, and above 4
+    times one in 1 / x^2.
 
     References
     ----------
@@ -58,7 +58,7 @@ def erf(x: Array) -> Array:
 
 
 def _quotient(x: Array, above: tuple[float, ...], below: tuple[float, ...]) -> Array:
-    """Return one polynomial by another; coefficients of the highest power first."""
+    """Divide one polynomial by another; the coefficients of the highest power come first."""
     numerator, denominator = above[0], below[0]
     for a, b in zip(above[1:], below[1:], strict=True):
         numerator, denominator = numerator * x + a, denominator * x + b

@@ -1,4 +1,4 @@
-"""Softmax, and softmax fused with the cross-entropy: together they have the simplest gradient, p - t."""
+"""Softmax, and softmax fused with the cross-entropy: together their gradient is p - t."""
 
 from xpcnn.backend import Array, accelerated, xp
 from xpcnn.kernels.precision import computing, in_single
@@ -26,17 +26,16 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
         L = 1/M sum over m of  -log p[m, t[m]]        log p = z - max z - log sum exp(z - max z)
 
     labels are integers t of (M,), or rows of target probabilities (M,D), one-hot for instance; then
-    L = 1/M sum of -t log p. The logarithm of a tiny p is never taken, so logits of 1e4 do no harm. Of logits in
-    half precision the loss is in single: it may be larger than half can hold.
+    L = 1/M sum of -t log p. The logarithm of a tiny p is never taken, so logits of 1e4 are safe. For logits in half
+    precision the loss is in single, since it may be too large for half.
     """
     dtype, logits = logits.dtype, logits.astype(computing(logits.dtype), copy=False)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     if labels.ndim == 1:
         losses = -xp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]  # (M,)
-        losses = xp.where(
-            (labels >= 0) & (labels < logits.shape[1]), losses, xp.nan
-        )  # CuPy wraps around in silence
+        valid = (labels >= 0) & (labels < logits.shape[1])
+        losses = xp.where(valid, losses, xp.nan)  # CuPy takes an index modulo the length, without an error
     else:
         losses = -(labels * xp.where(labels != 0, log_p, 0)).sum(axis=1)  # (M,), with 0 log 0 = 0
     return losses.mean(), xp.exp(log_p).astype(dtype, copy=False)
@@ -45,9 +44,9 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
 @accelerated
 @in_single
 def softmax_cross_entropy_backward(probabilities: Array, labels: Array) -> Array:
-    """Dlogits = (p - t) / M, with t one-hot: how wrong the probabilities are, an image at a time.
+    """dlogits = (p - t) / M, with t one-hot: (M,D).
 
-    Of rows t that do not sum to one, Dlogits = (p sum(t) - t) / M: a row of zeros gives no gradient.
+    For rows t that do not sum to one, dlogits = (p sum(t) - t) / M: a row of zeros gives no gradient.
     """
     M, D = probabilities.shape
     if labels.ndim == 1:

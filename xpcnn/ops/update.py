@@ -1,8 +1,8 @@
-"""What an optimizer does to its flat buffers, in place: as ops, so that a backend can do it in one launch.
+"""Updates of parameters by an optimizer, in place: as ops, so that a backend can do each in one launch.
 
-theta are the parameters, g the gradients, lr the learning rate; only here are arguments written to. Where theta is in
-half precision the state (velocity, mean, squares) is in single, so is the arithmetic, and theta is rounded once: in
-half an eps of 1e-8 is zero, and so is the square of a gradient of 1e-4.
+theta are the parameters, g the gradients, lr the learning rate. These are the only ops that write into arguments. If
+theta is in half precision, the state (velocity, mean, squares) and the arithmetic are in single, and theta is rounded
+once: in half an eps of 1e-8 is zero, and so is the square of a gradient of 1e-4.
 """
 
 import math
@@ -14,14 +14,14 @@ from xpcnn.kernels.precision import in_single
 @accelerated
 @in_single
 def sgd_update(theta: Array, g: Array, lr: float) -> None:
-    """Descend: theta -= lr g."""
+    """theta -= lr g."""
     theta -= lr * g
 
 
 @accelerated
 @in_single
 def momentum_update(theta: Array, g: Array, velocity: Array, lr: float, momentum: float) -> None:
-    """Descend with momentum: v = momentum v - lr g;  theta += v."""
+    """v = momentum v - lr g;  theta += v."""
     velocity *= momentum
     velocity -= lr * g
     theta += velocity
@@ -39,7 +39,7 @@ def adam_update(
     eps: float,
     t: int,
 ) -> None:
-    """Step t, counted from 1, of Adam; both corrections for beginning at zero are in the step and in eps.
+    """Step t of Adam, counted from 1; the corrections of both moments are in the step and in eps.
 
     m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
     theta -= lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)

@@ -1,4 +1,4 @@
-"""More pixels from few: each one repeated, or straight lines between them."""
+"""More pixels from few: each one repeated, or linear interpolation between them."""
 
 from typing import Any
 
@@ -16,30 +16,31 @@ def upsample_nearest(x: Array, scale: tuple[int, int]) -> Array:
 def upsample_nearest_backward(dy: Array, scale: tuple[int, int]) -> Array:
     """dx = the sum of dy over the copies of a pixel."""
     (N, C, OH, OW), (SH, SW) = dy.shape, scale
-    return dy.reshape(N, C, OH // SH, SH, OW // SW, SW).sum(axis=(3, 5))
+    copies = dy.reshape(N, C, OH // SH, SH, OW // SW, SW)  # (N, C, OH, OW) -> (N, C, H, SH, W, SW)
+    return copies.sum(axis=(3, 5))
 
 
 @accelerated
 def upsample_bilinear(x: Array, scale: tuple[int, int]) -> Array:
-    """Draw straight lines between the centres of pixels, down and across: (N,C,H,W) -> (N,C,SH*H,SW*W).
+    """Interpolate linearly between pixel centres, along both axes: (N,C,H,W) -> (N,C,SH*H,SW*W).
 
-        y = R x C^T        pixel p of y lies at (p + 1/2) / S - 1/2 of x, between two of its pixels
+        y = R x C^T        pixel p of y is at (p + 1/2) / S - 1/2 of x, between two of its pixels
 
-    R (SH*H,H) and C (SW*W,W) hold the two shares of each row. This is what others call align_corners=False.
+    Each row of R (SH*H,H) and C (SW*W,W) has the weights of these two. Others call this align_corners=False.
     """
-    rows, columns = (_shares(length, s, x.dtype) for length, s in zip(x.shape[2:], scale, strict=True))
-    return rows @ (x @ columns.T)
+    R, C = (_interpolation(length, s, x.dtype) for length, s in zip(x.shape[2:], scale, strict=True))
+    return R @ (x @ C.T)  # (SH*H, H) @ (N, C, H, W) @ (W, SW*W)
 
 
 @accelerated
 def upsample_bilinear_backward(dy: Array, scale: tuple[int, int]) -> Array:
-    """dx = R^T dy C: every pixel gets its shares back."""
-    rows, columns = (_shares(length // s, s, dy.dtype) for length, s in zip(dy.shape[2:], scale, strict=True))
-    return rows.T @ (dy @ columns)
+    """dx = R^T dy C."""
+    R, C = (_interpolation(length // s, s, dy.dtype) for length, s in zip(dy.shape[2:], scale, strict=True))
+    return R.T @ (dy @ C)  # (H, SH*H) @ (N, C, SH*H, SW*W) @ (SW*W, W)
 
 
-def _shares(length: int, scale: int, dtype: Any) -> Array:
-    """Return what share of each pixel of a row goes into each of `scale` times as many: (scale*length, length)."""
+def _interpolation(length: int, scale: int, dtype: Any) -> Array:
+    """Return the weight of each pixel of a row of `length` in each of `scale` times as many: (scale*length, length)."""
     wide = computing(dtype)
     place = xp.maximum((xp.arange(scale * length, dtype=wide) + 0.5) / scale - 0.5, 0)
     pixel = xp.arange(length, dtype=wide)

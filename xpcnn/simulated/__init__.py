@@ -1,8 +1,8 @@
 """A device in the host's memory: CuPy's arrays and rules without a GPU, for tests and for students.
 
-`XPCNN_BACKEND=simulated` runs the code that would run on CuPy. Whatever CuPy refuses is refused here, and what
-it does quietly and slowly (waiting for the device, copying to and from it) is counted by `ledger`, forbidden by
-`capturing`. docs/simulated.md tells how to use it, what it proves and what it does not.
+`XPCNN_BACKEND=simulated` runs the code that would run on CuPy. What CuPy refuses is refused here. What CuPy does
+quietly and slowly (waiting for the device, copying to and from it) is counted by `ledger` and forbidden by
+`capturing`. docs/simulated.md explains how to use it, what it proves and what it does not.
 """
 
 from xpcnn.simulated.array import ndarray

@@ -1,22 +1,36 @@
 """The array of the simulated device: as strict as cupy.ndarray, and stricter where CuPy is silent."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from xpcnn.simulated import indexing, judge
-from xpcnn.simulated.arithmetic import COMPARISONS, Arithmetic, elementwise
+from xpcnn.simulated.calls import computed, elementwise, matmul, on_device
 from xpcnn.simulated.events import emit, weigh
-from xpcnn.simulated.guard import Host, arrays_in, numbers_in, to_hosts, to_hosts_by_name
-from xpcnn.simulated.launches import allocated, copied, launched, refuse_pending
-from xpcnn.simulated.memory import memory_of, poison
-from xpcnn.simulated.methods import METHODS, Flags, Pointer
-from xpcnn.simulated.results import on_device
+from xpcnn.simulated.guard import Host, OnDevice, arrays_in, numbers_in
+from xpcnn.simulated.launches import copied, launched, refuse_pending
+from xpcnn.simulated.memory import allocated, memory_of, poison
+from xpcnn.simulated.methods import METHODS
 from xpcnn.simulated.streams import current_stream, deliver_later, host_waits_for
 
+DOWNLOADS = {"item", "tobytes", "tolist"}
+COMPARISONS = {"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"}
 
-class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
+
+class Flags(NamedTuple):
+    """Memory order; ``flags["C_CONTIGUOUS"]`` is ``flags.c_contiguous``."""
+
+    c_contiguous: bool
+    f_contiguous: bool
+    owndata: bool
+
+    def __getitem__(self, name: str) -> bool:  # type: ignore[override]
+        return bool(getattr(self, name.lower()))
+
+
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin, OnDevice):  # noqa: N801  # CuPy's name
     """An array on the simulated device, made by `to_device` or by a function of `xp`.
 
     Its values are in `_host`, a NumPy array that only the simulation (and its kernels) may read. A name exists if
@@ -27,58 +41,28 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
     __slots__ = ()
     __module__ = "simulated"
     __array_priority__ = 100
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    shape: tuple[int, ...]
+    dtype: "np.dtype[Any]"
+    ndim: int
 
     def __init__(self, host: Any) -> None:
         super().__init__(host)
         memory_of(self._host)
 
-    # ---- what the host may ask without waiting --------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
-        return self._host.shape
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Bytes from one element to the next, along each axis."""
-        return self._host.strides
-
-    @property
-    def dtype(self) -> "np.dtype[Any]":
-        """The dtype, NumPy's object."""
-        return self._host.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self._host.ndim
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self._host.size
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element."""
-        return self._host.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self._host.nbytes
+    # ---- known to the host without waiting -------------------------------------------------------------
 
     @property
     def flags(self) -> Flags:
-        """Contiguity."""
-        return Flags(self._host)
+        """Memory order."""
+        flags = self._host.flags
+        return Flags(flags.c_contiguous, flags.f_contiguous, flags.owndata)
 
     @property
-    def data(self) -> Pointer:
+    def data(self) -> SimpleNamespace:
         """The address, as `data.ptr`: what a kernel is launched with."""
-        return Pointer(self._host.ctypes.data, self._host.nbytes)
+        return SimpleNamespace(ptr=self._host.ctypes.data, size=self._host.nbytes)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -90,24 +74,9 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         return len(self._host)
 
     def __dir__(self) -> list[str]:
-        return sorted({*object.__dir__(self), *METHODS})
+        return sorted({*object.__dir__(self), *METHODS, *DOWNLOADS})
 
-    # ---- views ------------------------------------------------------------------------------------------
-
-    @property
-    def T(self) -> "ndarray":  # noqa: N802
-        """All axes in reverse order, a view."""
-        return ndarray(self._host.T)
-
-    @property
-    def mT(self) -> "ndarray":  # noqa: N802
-        """The last two axes exchanged, a view."""
-        return ndarray(self._host.swapaxes(-1, -2))
-
-    @property
-    def real(self) -> "ndarray":
-        """The real part, a view."""
-        return ndarray(self._host.real)
+    # ---- subscripts and products -----------------------------------------------------------------------
 
     def __iter__(self) -> Iterator["ndarray"]:
         return (self[index] for index in range(len(self)))
@@ -121,25 +90,10 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         if written is not None:
             launched("setitem", arrays_in((key, value)), [ndarray(written)], numbers_in((key, value)))
 
-    # ---- what waits for the device --------------------------------------------------------------------
+    def __imatmul__(self, other: Any) -> Any:
+        return matmul(self, other)  # a new array, as in CuPy
 
-    def __float__(self) -> float:
-        return float(self._downloaded("float()"))
-
-    def __int__(self) -> int:
-        return int(self._downloaded("int()"))
-
-    def __complex__(self) -> complex:
-        return complex(self._downloaded("complex()"))
-
-    def __bool__(self) -> bool:
-        return bool(self._downloaded("bool()"))
-
-    def __repr__(self) -> str:
-        return repr(self._downloaded("repr()"))
-
-    def __str__(self) -> str:
-        return str(self._downloaded("str()"))
+    # ---- what waits for the device ---------------------------------------------------------------------
 
     def __format__(self, specification: str) -> str:
         host = self._downloaded("format()")
@@ -169,38 +123,23 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         weigh("upload", arr.nbytes)
         self._host[...] = arr
 
-    def item(self) -> Any:
-        """Return the only element as a number."""
-        return self._downloaded(".item()").item()
+    def __copy__(self, memo: Any = None) -> Any:
+        return self.copy()
 
-    def tolist(self) -> Any:
-        """Return nested lists of numbers."""
-        return self._downloaded(".tolist()").tolist()
-
-    def tobytes(self, order: Any = "C") -> bytes:
-        """Return the values as bytes."""
-        return self._downloaded(".tobytes()").tobytes(order)
-
-    def __copy__(self) -> "ndarray":
-        twin: ndarray = self.copy()
-        return twin
-
-    def __deepcopy__(self, memo: Any) -> "ndarray":
-        return self.__copy__()
+    __deepcopy__ = __copy__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _uploaded, (self._downloaded("pickle").copy(),)
+        return uploaded, (self._downloaded("pickle").copy(), "pickle")
 
     def _downloaded(self, call: str, stream: Any = None, blocking: bool = True) -> Host:
         emit("download", call, waits=blocking)
-        stream = stream or current_stream()
-        clock = copied(call, [self._host], [], stream)
+        clock = copied(call, [self._host], [], stream or current_stream())
         weigh("download", self._host.nbytes)
         if blocking:
             host_waits_for(clock)
         return self._host
 
-    # ---- NumPy's functions, and NumPy's arrays ----------------------------------------------------------
+    # ---- NumPy's functions, and NumPy's arrays -----------------------------------------------------------
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -209,13 +148,15 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
         )
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """Let np.exp(x) be computed on the device, quietly, as in CuPy."""
+        """Compute every operator, and quietly np.exp(x), on the device, as in CuPy."""
         if method != "__call__":
             return NotImplemented
-        if (
-            ufunc.__name__ in COMPARISONS.values()
-        ):  # NumPy makes an array of a scalar on their left; CuPy undoes it
-            inputs = tuple(x.item() if isinstance(x, Host) and x.ndim == 0 else x for x in inputs)
+        left = inputs[0]
+        if ufunc.__name__ in COMPARISONS and isinstance(left, Host) and left.ndim == 0:
+            inputs = (
+                left.item(),
+                *inputs[1:],
+            )  # NumPy makes an array of a scalar on the left; CuPy undoes it
         return elementwise(ufunc.__name__, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -227,32 +168,47 @@ class ndarray(Arithmetic):  # noqa: N801  # CuPy's name
     # ---- methods ----------------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return a method of CuPy's, that checks its arguments against CuPy's signature."""
+        """Return one of CuPy's methods, which checks its arguments against CuPy's signature."""
         if name.startswith("__"):
             raise AttributeError(name)
-        judge.real(f"ndarray.{name}")
-        if name not in METHODS:
-            raise AttributeError(f"cupy.ndarray.{name} exists, but the simulated device lacks it")
-        method = METHODS[name]
+        path = f"ndarray.{name}"
+        if name not in METHODS and name not in DOWNLOADS:
+            raise judge.lacks(path)
+        judge.real(path)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            judge.bind(f"ndarray.{name}", (self, *args), kwargs)
-            with np.errstate(all="ignore"):  # CuPy never warns of an overflow
-                result = method.run(self._host, *to_hosts(args, name), **to_hosts_by_name(kwargs, name))
-            operands, numbers = [self, *arrays_in((args, kwargs))], numbers_in((args, kwargs))
-            return on_device(result, name, operands, method.keeps_order, kwargs.get("out"), numbers)
+            if name in METHODS:
+                return computed(path, METHODS[name], (self, *args), kwargs)
+            judge.bind(path, (self, *args), kwargs)
+            return getattr(self._downloaded(f".{name}()"), name)(*args, **kwargs)
 
         return call
 
 
+def _known(name: str) -> property:
+    return property(lambda self: getattr(self._host, name), doc=f"NumPy's {name}, known without waiting.")
+
+
+def _view(name: str) -> property:
+    return property(lambda self: ndarray(getattr(self._host, name)), doc="A view of the same memory.")
+
+
+def _waiting(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda self: convert(self._downloaded(f"{convert.__name__}()"))
+
+
+for _name in ("shape", "strides", "dtype", "ndim", "size", "itemsize", "nbytes"):
+    setattr(ndarray, _name, _known(_name))
+for _name in ("T", "mT", "real"):
+    setattr(ndarray, _name, _view(_name))
+for _convert in (float, int, complex, bool, str, repr):
+    setattr(ndarray, f"__{_convert.__name__}__", _waiting(_convert))
+
+
 def uploaded(host: Host, call: str) -> ndarray:
-    """Return memory of the device's own, with the values of the host's that were copied into `host`."""
+    """Return memory of the device, with the values of the host's that were copied into `host`."""
     emit("upload", call)
     made = ndarray(allocated(call, host, given=True))
     copied(call, [], [host], current_stream())
     weigh("upload", host.nbytes)
     return made
-
-
-def _uploaded(host: Host) -> ndarray:
-    return uploaded(host, "pickle")

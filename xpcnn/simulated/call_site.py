@@ -5,11 +5,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 PASSED_THROUGH = tuple(str(PACKAGE / path) for path in ("simulated", "backend", "kernels/cuda/launch.py"))
-"""Not the cause of anything: the simulation, `to_device` and its like, and the launcher, which do as they are told."""
+"""Files that ask only for others: the simulation, `to_device` and its relatives, and the launcher."""
 
 
 def call_frame() -> tuple[str, int]:
-    """Return file and line of the innermost frame that is neither the simulation's nor a library's."""
+    """Return file and line of the innermost frame outside of the simulation and of NumPy."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         file = frame.f_code.co_filename
@@ -27,5 +27,5 @@ def shown(site: tuple[str, int]) -> str:
 
 
 def call_site() -> str:
-    """Return "folder/file.py:line" of the innermost frame that is neither the simulation's nor a library's."""
+    """Return the innermost frame outside of the simulation and of NumPy, as "folder/file.py:line"."""
     return shown(call_frame())

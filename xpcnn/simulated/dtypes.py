@@ -1,20 +1,40 @@
-"""The dtype ledger: nothing silently becomes float64, or whoever made it so is named."""
+"""The dtype ledger: the first operation that makes a floating dtype other than the allowed ones is an error."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from xpcnn.errors import DtypeError
 from xpcnn.simulated.call_site import call_site
-from xpcnn.simulated.events import DType, listening
+from xpcnn.simulated.events import DType, Listener, listening
 
 Hook: TypeAlias = Callable[[str, Any, str, Any], None]
 
 
 class PolicyError(DtypeError):
     """An array whose dtype the policy does not allow."""
+
+
+class _Policy(Listener):
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self.made: dict[str, int] = {}
+        self.allowed, self.inside = allowed, ["outside of any layer"]
+
+    def see(self, call: str, dtype: DType) -> None:
+        self.made[dtype.name] = self.made.get(dtype.name, 0) + 1
+        if np.issubdtype(dtype, np.inexact) and dtype.name not in self.allowed:
+            raise PolicyError(
+                f"{call} made {dtype.name} at {call_site()}, {self.inside[-1]}; allowed: {', '.join(self.allowed)}. "
+                "Pass x.dtype to functions that make an array, and Python's numbers in place of NumPy's"
+            )
+
+    def enter(self, name: str, layer: Any, direction: str, value: Any) -> None:
+        self.inside.append(f"in layer {name or 'model'!r} ({layer}), {direction}")
+
+    def leave(self, name: str, layer: Any, direction: str, value: Any) -> None:
+        self.inside.pop()
 
 
 @contextmanager
@@ -27,7 +47,7 @@ def dtype_ledger(
     Parameters
     ----------
     traced : function of (enter, leave)
-        What names the layers in the error: ``functools.partial(xpcnn.debug.tracing.traced, model)``.
+        Gives the error the layer's name: ``functools.partial(xpcnn.debug.tracing.traced, model)``.
     allowed : names of dtypes
         Integers and booleans always are.
 
@@ -54,27 +74,6 @@ def dtype_ledger(
     Traceback (most recent call last):
     xpcnn.simulated.dtypes.PolicyError: multiply made float64 at ..., outside of any layer; allowed: float32...
     """
-    made: dict[str, int] = {}
-    inside: list[str] = []
-
-    def watch(call: str, dtype: DType) -> None:
-        made[dtype.name] = made.get(dtype.name, 0) + 1
-        if np.issubdtype(dtype, np.inexact) and dtype.name not in allowed:
-            where = f"in {inside[-1]}" if inside else "outside of any layer"
-            raise PolicyError(
-                f"{call} made {dtype.name} at {call_site()}, {where}; allowed: {', '.join(allowed)}. Pass x.dtype to "
-                "functions that make an array, and Python's numbers in place of NumPy's"
-            )
-
-    def enter(name: str, layer: Any, direction: str, value: Any) -> None:
-        inside.append(f"layer {name or 'model'!r} ({layer}), {direction}")
-
-    def leave(name: str, layer: Any, direction: str, value: Any) -> None:
-        inside.pop()
-
-    with listening(watcher=watch):
-        if traced is None:
-            yield made
-        else:
-            with traced(enter, leave):
-                yield made
+    policy = _Policy(allowed)
+    with listening(policy), traced(policy.enter, policy.leave) if traced else nullcontext():
+        yield policy.made

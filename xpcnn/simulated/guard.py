@@ -1,6 +1,7 @@
-"""What CuPy refuses as an operand: host arrays and lists, which it never uploads on its own."""
+"""The operands of a call: host arrays and lists are refused, as CuPy never uploads them by itself."""
 
 import threading
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,7 +27,7 @@ def select_device(number: int) -> int:
 
 
 class OnDevice:
-    """What is on a simulated device: a NumPy array that nobody outside of the simulation touches."""
+    """An array on a simulated device: its values are a NumPy array that only the simulation touches."""
 
     __slots__ = ("__weakref__", "_device", "_host")
 
@@ -38,14 +39,10 @@ class OnDevice:
 
 
 def to_hosts(value: Any, call: str) -> Any:
-    """Return the arguments of a call with NumPy's arrays in place of the device's, in tuples and lists too.
+    """Return arguments with NumPy's arrays in place of the device's, in tuples, lists and dictionaries too.
 
-    Raises
-    ------
-    TypeError
-        For an array of the host's among them; NumPy's scalars are numbers, and pass.
-    ValueError
-        For an array of another device than the current one.
+    A TypeError for a host array among them (NumPy's scalars are numbers, and pass), a ValueError for an array of
+    another device than the current one.
     """
     if isinstance(value, OnDevice):
         if value._device != _current.number:
@@ -56,46 +53,49 @@ def to_hosts(value: Any, call: str) -> Any:
         return value._host
     if isinstance(value, np.ndarray):
         raise TypeError(
-            f"{call}: Unsupported type <class 'numpy.ndarray'>: an array of the host's, {value.dtype.name} "
-            f"{value.shape}, where CuPy takes arrays of the device; pass to_device(x)"
+            f"{call}: Unsupported type <class 'numpy.ndarray'>: a host array, {value.dtype.name} {value.shape}, "
+            "where CuPy takes arrays of the device; pass to_device(x)"
         )
     if type(value) in (tuple, list):
         return type(value)(to_hosts(item, call) for item in value)
+    if type(value) is dict:
+        return {name: to_hosts(item, f"{call}: {name}") for name, item in value.items()}
     return value
 
 
 def refuse_sequence(value: Any, call: str) -> None:
-    """Raise a TypeError for a list or a tuple where CuPy wants an array."""
+    """Raise a TypeError for a list or a tuple where CuPy expects an array."""
     if isinstance(value, list | tuple):
         raise TypeError(
             f"{call}: Unsupported type {type(value)}: CuPy takes arrays and scalars; pass to_device(x)"
         )
 
 
+def refuse_keywords(call: str, given: dict[str, Any], known: set[str]) -> None:
+    """Raise a TypeError for a keyword that CuPy's function lacks, though its signature says ``**kwargs``."""
+    if unknown := sorted(set(given) - known):
+        raise TypeError(
+            f"cupy.{call}: Wrong arguments, unexpected keyword argument {unknown}: CuPy has {', '.join(sorted(known))}"
+        )
+
+
 def arrays_in(value: Any) -> list[OnDevice]:
-    """Return the device arrays among arguments, in tuples, lists and dictionaries too."""
-    if isinstance(value, OnDevice):
-        return [value]
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, tuple | list):
-        return [array for item in value for array in arrays_in(item)]
-    return []
+    """Return the device arrays among arguments."""
+    return [leaf for leaf in _leaves(value) if isinstance(leaf, OnDevice)]
 
 
 def numbers_in(value: Any) -> list[Any]:
-    """Return Python's and NumPy's numbers among arguments, in slices, tuples, lists and dictionaries too."""
-    if isinstance(value, (int, float, complex, np.generic)):
-        return [value]
+    """Return Python's and NumPy's numbers among arguments."""
+    return [leaf for leaf in _leaves(value) if isinstance(leaf, (int, float, complex, np.generic))]
+
+
+def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, slice):
         value = value.start, value.stop, value.step
     if isinstance(value, dict):
         value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        return [number for item in value if item is not None for number in numbers_in(item)]
-    return []
-
-
-def to_hosts_by_name(kwargs: dict[str, Any], call: str) -> dict[str, Any]:
-    """Return keyword arguments with NumPy's arrays in place of the device's."""
-    return {name: to_hosts(value, f"{call}: {name}") for name, value in kwargs.items()}
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value

@@ -1,11 +1,12 @@
-"""The real CuPy as the judge of what exists and how it is called; it imports without a GPU.
+"""The real CuPy is the reference for what exists and how it is called; it imports without a GPU.
 
-Of functions the signature is read, of an array's methods the first line of the docstring, which Cython keeps:
+The signature of a function is read; of an array's methods, the first line of the docstring, which Cython keeps:
 ``_ndarray_base.sum(self, axis=None, dtype=None, out=None, keepdims=False) -> _ndarray_base``.
 """
 
 import functools
 import inspect
+import operator
 import re
 from types import ModuleType
 from typing import Any
@@ -24,29 +25,30 @@ def cupy() -> ModuleType:
 
 
 def why_no_judge() -> str | None:
-    """Return why the real CuPy does not import, ending in the command that repairs it; None if it does."""
+    """Return why the real CuPy does not import, ending in the command that fixes it; None if it does."""
     try:
         cupy()
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
             return f"it asks the real CuPy what exists there, and CuPy is not installed; run: {INSTALL}"
-        return (
-            f"CuPy does not import ({f'{type(error).__name__}: {error}'.splitlines()[0]}); run: {REINSTALL}"
-        )
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        return f"CuPy does not import ({what}); run: {REINSTALL}"
     return None
 
 
 def real(path: str) -> Any:
     """Return CuPy's object of a dotted name, or raise an AttributeError that says that CuPy lacks it."""
-    found: Any = cupy()
-    for name in path.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            raise AttributeError(
-                f"cupy.{path} does not exist: CuPy {cupy().__version__} has no such name"
-            ) from None
-    return found
+    try:
+        return operator.attrgetter(path)(cupy())
+    except AttributeError:
+        version = cupy().__version__
+        raise AttributeError(f"cupy.{path} does not exist: CuPy {version} has no such name") from None
+
+
+def lacks(path: str, hint: str = "") -> AttributeError:
+    """Return the error for a name that the simulated device lacks, whether or not CuPy has it."""
+    real(path)
+    return AttributeError(f"cupy.{path} exists, but the simulated device lacks it{hint}")
 
 
 @functools.cache
@@ -62,16 +64,15 @@ def signature(path: str) -> inspect.Signature | None:
 def bind(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Raise a TypeError unless CuPy's function could be called so."""
     known = signature(path)
-    if known is None:
-        return
     try:
-        known.bind(*args, **kwargs)
+        if known is not None:
+            known.bind(*args, **kwargs)
     except TypeError as error:
         raise TypeError(f"cupy.{path}{known}: {error}") from None
 
 
 def _from_docstring(doc: str) -> inspect.Signature | None:
-    """Read ``_ndarray_base.partition(self, kth, int axis=-1)``: C's types are no part of a signature."""
+    """Read ``_ndarray_base.partition(self, kth, int axis=-1)``, without C's types."""
     first = doc.strip().partition("\n")[0]
     arguments = re.fullmatch(r"[\w.]+\((.*)\)(?: -> .*)?", first)
     if arguments is None:

@@ -1,7 +1,7 @@
-"""The ledger: what a piece of a program asked of the device, by kind, call and line.
+"""The ledger: what a part of a program asked of the device, by kind, call and line.
 
-A launch costs microseconds of the host, an allocation a look into the memory pool, a copy between host and
-device the time that the bus takes; a synchronisation lets the host wait for everything queued before.
+A launch costs microseconds of the host, an allocation a search in the memory pool, a copy between host and device the
+time of the bus; a synchronisation makes the host wait for everything queued before.
 """
 
 from collections import Counter
@@ -9,10 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, get_args
 
+from xpcnn._table import text_table
 from xpcnn.simulated.call_site import call_site
-from xpcnn.simulated.events import Kind, listening
+from xpcnn.simulated.events import Kind, Listener, listening
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+COUNTS: dict[str, Kind] = {
+    "launches": "launch", "allocations": "allocation", "uploads": "upload", "downloads": "download",
+    "synchronisations": "synchronisation",
+}  # fmt: skip
+BYTES: dict[str, Kind] = {
+    "bytes_moved": "launch", "bytes_allocated": "allocation", "bytes_uploaded": "upload",
+    "bytes_downloaded": "download",
+}  # fmt: skip
 
 
 class Entry(NamedTuple):
@@ -23,61 +32,27 @@ class Entry(NamedTuple):
     site: str
 
 
-class Ledger:
-    """Counts of events; `entries` is a Counter of Entry, `nbytes` one of bytes by kind, the attributes are totals.
+class Ledger(Listener):
+    """Counts of events; `entries` is a Counter of Entry, `nbytes` one of bytes by kind.
 
-    A download waits for the device, so it is counted as a synchronisation too. An array function counts as one
-    launch (CuPy's `pad`, for instance, makes several), a view as none.
+    Totals are `launches`, `allocations`, `uploads`, `downloads`, `synchronisations`; and `bytes_moved`,
+    `bytes_allocated`, `bytes_uploaded`, `bytes_downloaded`.
+
+    A download waits for the device, so it counts as a synchronisation too. An array function counts as one launch
+    (CuPy's `pad`, for instance, makes several), a view as none. `bytes_moved` is what launches read and write, each
+    array once a launch: what the device's memory has to move.
     """
 
     def __init__(self) -> None:
         self.entries: Counter[Entry] = Counter()
         self.nbytes: Counter[Kind] = Counter()
 
-    @property
-    def launches(self) -> int:
-        """Kernels launched."""
-        return self.total("launch")
-
-    @property
-    def allocations(self) -> int:
-        """Arrays allocated, from a pool in CuPy."""
-        return self.total("allocation")
-
-    @property
-    def uploads(self) -> int:
-        """Copies from the host to the device."""
-        return self.total("upload")
-
-    @property
-    def downloads(self) -> int:
-        """Copies from the device to the host."""
-        return self.total("download")
-
-    @property
-    def synchronisations(self) -> int:
-        """Times the host waited for the device."""
-        return self.total("synchronisation")
-
-    @property
-    def bytes_allocated(self) -> int:
-        """Bytes of the arrays allocated."""
-        return self.nbytes["allocation"]
-
-    @property
-    def bytes_moved(self) -> int:
-        """Bytes that launches read and write, each array once a launch: what the device's memory has to move."""
-        return self.nbytes["launch"]
-
-    @property
-    def bytes_uploaded(self) -> int:
-        """Bytes copied from the host to the device."""
-        return self.nbytes["upload"]
-
-    @property
-    def bytes_downloaded(self) -> int:
-        """Bytes copied from the device to the host."""
-        return self.nbytes["download"]
+    def __getattr__(self, name: str) -> int:
+        if name in COUNTS:
+            return self.total(COUNTS[name])
+        if name in BYTES:
+            return self.nbytes[BYTES[name]]
+        raise AttributeError(f"a Ledger has no {name!r}; it has {', '.join((*COUNTS, *BYTES))}")
 
     def total(self, kind: Kind) -> int:
         """Return the number of events of a kind."""
@@ -101,7 +76,7 @@ class Ledger:
         self.nbytes.clear()
 
     def __str__(self) -> str:
-        """A table, a line of the program a row, in the order of the program's files, and the totals."""
+        """A table with a row for each line of the program, in the order of the program's files, and the totals."""
         sites: dict[str, Counter[Kind]] = {}
         calls: dict[str, set[str]] = {}
         for (kind, call, site), number in self.entries.items():
@@ -112,13 +87,7 @@ class Ledger:
             for site in sorted(sites, key=_by_file_and_line)
         ]
         rows = [("line", *KINDS, "calls"), *rows, ("total", *(str(self.total(kind)) for kind in KINDS), "")]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join((row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1])).rstrip()
-            for row in rows
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join((lines[0], rule, *lines[1:-1], rule, lines[-1]))
+        return text_table(rows, "<" + ">" * len(KINDS) + "<", total=True)
 
     def __repr__(self) -> str:
         return f"Ledger({', '.join(f'{kind}={self.total(kind)}' for kind in KINDS)})"
@@ -140,7 +109,7 @@ def ledger() -> Iterator[Ledger]:
     (2, 2, 0, 1, 1)
     """
     counts = Ledger()
-    with listening(counts.count, scale=counts.weigh):
+    with listening(counts):
         yield counts
 
 

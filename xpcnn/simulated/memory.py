@@ -1,23 +1,22 @@
-"""The memory of the device: how much of it arrays hold, who uses each piece of it, and when it is given back.
+"""The memory of the device: how much of it arrays hold, which launches use it, and when it is released.
 
-Every allocation has a `Memory`, found from any view of it. A number that counts up tells allocations apart, also
-where an address is used again. In `device_memory(limit)` an array too many is an error, as on a GPU that is full.
+Every allocation has a `Memory`, found from any view of it, with a serial number of its own even if its address is used
+again. In `device_memory(limit)` an array that does not fit is an error, as on a GPU that is full.
 """
 
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 import numpy as np
 
 from xpcnn.errors import BackendError
-from xpcnn.simulated.events import weigh
+from xpcnn.simulated.events import emit, weigh
 from xpcnn.simulated.guard import Host
 
 SIZE = 16 << 30
-"""Bytes that the device has: those of a small GPU."""
+"""The bytes of the device: those of a small GPU."""
 
 
 class OutOfMemoryError(BackendError, MemoryError):
@@ -25,9 +24,9 @@ class OutOfMemoryError(BackendError, MemoryError):
 
 
 class Memory:
-    """One allocation: its number, address and bytes, whether the host gave its values, and uses that may be running.
+    """One allocation: its serial number, address and bytes, and whether its values came from the host.
 
-    `uses`, and the numbers of the streams that made them, are kept by `launches`.
+    `uses` that may still be running, and the numbers of their streams, are kept by `launches`.
     """
 
     __slots__ = ("__weakref__", "address", "given", "nbytes", "serial", "streams", "uses")
@@ -39,21 +38,20 @@ class Memory:
 
 
 class Usage:
-    """What arrays made since the block began hold, in bytes: now, and at most."""
+    """The bytes that arrays made since the block began hold: now, and at most."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.held, self.peak = limit, 0, 0
 
 
 _known: dict[int, tuple["weakref.ref[Host]", Memory]] = {}
-_numbers = count(1)
 _newest = 0
 _alive: set[int] = set()
 _usages = [Usage(SIZE)]
 
 
 def newest() -> int:
-    """Return the number of the newest allocation."""
+    """Return the serial number of the newest allocation."""
     return _newest
 
 
@@ -63,15 +61,14 @@ def is_alive(serial: int) -> bool:
 
 
 def memory_of(host: Host, given: bool = True) -> Memory:
-    """Return the allocation that an array is a view of; memory that was not seen before counts as allocated now."""
+    """Return the allocation that an array is a view of; memory that is not known yet counts as allocated now."""
     global _newest
     whole = owner(host)
-    known = _known.get(id(whole))
-    if known is not None:
-        return known[1]
-    _newest = next(_numbers)
-    memory, usages = Memory(_newest, whole, given), list(_usages)
     key = id(whole)
+    if key in _known:
+        return _known[key][1]
+    _newest += 1
+    memory, usages = Memory(_newest, whole, given), list(_usages)
 
     def released(_: Any) -> None:
         _known.pop(key, None)
@@ -87,14 +84,9 @@ def memory_of(host: Host, given: bool = True) -> Memory:
     return memory
 
 
-def allocate(host: Host, call: str, given: bool) -> Host:
-    """Enter new memory, before anything is written to it.
-
-    Raises
-    ------
-    OutOfMemoryError
-        If it does not fit.
-    """
+def allocated(call: str, host: Host, given: bool = False) -> Host:
+    """Enter new memory, `given` by the host or made on the device; return it, or raise OutOfMemoryError."""
+    emit("allocation", call)
     nbytes = owner(host).nbytes
     for usage in _usages:
         if usage.held + nbytes > usage.limit:
@@ -109,7 +101,7 @@ def allocate(host: Host, call: str, given: bool) -> Host:
 
 @contextmanager
 def device_memory(limit: int = SIZE) -> Iterator[Usage]:
-    """Inside the ``with`` block new arrays may hold `limit` bytes at a time; what was there before does not count.
+    """Inside the ``with`` block new arrays may hold `limit` bytes at a time; arrays made before do not count.
 
     Yields
     ------
@@ -126,7 +118,7 @@ def device_memory(limit: int = SIZE) -> Iterator[Usage]:
     >>> from xpcnn.simulated import ndarray
     >>> x = ndarray(np.ones(250, np.float32))
     >>> with device_memory(limit=3000) as memory:
-    ...     y = x * 2 + 1  # x * 2 is given back when the sum is there
+    ...     y = x * 2 + 1  # x * 2 is released once the sum is made
     >>> memory.held, memory.peak
     (1000, 2000)
     >>> with device_memory(limit=1500):
@@ -143,7 +135,7 @@ def device_memory(limit: int = SIZE) -> Iterator[Usage]:
 
 
 def poison(host: Host) -> Host:
-    """Fill memory with what no program can mistake for a result: NaN, or every bit set."""
+    """Fill memory with what no program mistakes for a result: NaN, or every bit set."""
     if host.dtype == bool:
         host.fill(True)
     else:
@@ -152,7 +144,7 @@ def poison(host: Host) -> Host:
 
 
 def owner(host: Host) -> Host:
-    """Return the array that owns the memory; views by stride tricks have an object of another kind between."""
+    """Return the array that owns the memory; views by stride tricks have another object between."""
     found, base = host, host.base
     while base is not None:
         if isinstance(base, np.ndarray):

@@ -1,17 +1,18 @@
-"""Rules written by hand: functions whose CuPy signature hides the truth, or that do another thing than NumPy's."""
+"""Rules written by hand: functions whose CuPy signature says too little, or that do not do what NumPy's do."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.lib import stride_tricks
 
 from xpcnn.simulated.array import ndarray, uploaded
-from xpcnn.simulated.events import CUBLAS, emit_dtype, forbid
-from xpcnn.simulated.guard import Host, OnDevice, arrays_in, refuse_sequence, to_hosts, to_hosts_by_name
-from xpcnn.simulated.launches import allocated, refuse_pending
-from xpcnn.simulated.memory import poison
-from xpcnn.simulated.results import on_device
+from xpcnn.simulated.calls import computed, on_device
+from xpcnn.simulated.events import RANDOM, emit_dtype, forbid
+from xpcnn.simulated.guard import Host, arrays_in, refuse_sequence, to_hosts
+from xpcnn.simulated.launches import refuse_pending
+from xpcnn.simulated.memory import allocated, poison
 
 RULES: dict[str, Callable[..., Any]] = {}
 """By CuPy's dotted name; the arguments already bind CuPy's signature."""
@@ -19,12 +20,7 @@ RULES: dict[str, Callable[..., Any]] = {}
 
 def rule(path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function into RULES under CuPy's name for it."""
-
-    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        RULES[path] = function
-        return function
-
-    return enter
+    return lambda function: RULES.setdefault(path, function)
 
 
 # ---- between host and device ------------------------------------------------------------------------------
@@ -35,7 +31,7 @@ def rule(path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, blocking: bool = False
 ) -> ndarray:
-    """Return an array of the device as it is, and upload anything else."""
+    """Return an array of the device unchanged, and upload anything else."""
     if isinstance(a, ndarray):
         converted: ndarray = a.astype(a.dtype if dtype is None else dtype, order or "K", copy=bool(copy))
         return converted
@@ -55,9 +51,7 @@ def array(
 @rule("ascontiguousarray")
 def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
     """Return an array of the device in C order; the array itself if it has that."""
-    host = to_hosts(a, "ascontiguousarray")
-    refuse_sequence(a, "ascontiguousarray")
-    made: ndarray = on_device(np.asarray(host, dtype, order="C"), "ascontiguousarray", arrays_in(a))
+    made: ndarray = computed("ascontiguousarray", partial(np.asarray, order="C"), (a, dtype), {})
     return made
 
 
@@ -67,20 +61,6 @@ def asnumpy(a: Any, stream: Any = None, order: Any = "C", out: Any = None, *, bl
     if isinstance(a, ndarray):
         return a.get(stream, order, out, blocking)
     return np.asarray(a, order=order)
-
-
-@rule("get_array_module")
-def get_array_module(*args: Any) -> Any:
-    """Return this module if there is an array of the device among the arguments, else NumPy."""
-    from xpcnn.simulated.namespace import stand_in
-
-    return stand_in if any(isinstance(argument, OnDevice) for argument in args) else np
-
-
-@rule("is_available")
-def is_available() -> bool:
-    """Return True: this device is always there."""
-    return True
 
 
 def _upload(value: Any, dtype: Any, order: Any) -> ndarray:
@@ -95,7 +75,7 @@ def _upload(value: Any, dtype: Any, order: Any) -> ndarray:
     return uploaded(np.asarray(host, order="F" if fortran else "C"), "asarray")
 
 
-# ---- memory with nothing in it ----------------------------------------------------------------------------
+# ---- memory without values ----------------------------------------------------------------------------------
 
 
 @rule("empty")
@@ -118,20 +98,7 @@ def _poisoned(host: Host, call: str) -> ndarray:
     return ndarray(poison(allocated(call, host)))
 
 
-# ---- what the signature hides -----------------------------------------------------------------------------
-
-
-@rule("einsum")
-def einsum(*operands: Any, **kwargs: Any) -> Any:
-    """Return NumPy's einsum; of the keywords CuPy knows dtype and optimize only. Products go through cuBLAS."""
-    if unknown := set(kwargs) - {"dtype", "optimize"}:
-        raise TypeError(
-            f"einsum: Did not understand the following kwargs: {sorted(unknown)}; CuPy has dtype, optimize"
-        )
-    forbid("einsum", CUBLAS)
-    return on_device(
-        np.einsum(*to_hosts(operands, "einsum"), **kwargs), "einsum", arrays_in(operands), given=operands
-    )
+# ---- keywords that the signature does not name -------------------------------------------------------------
 
 
 PAD_KEYWORDS = {
@@ -149,29 +116,27 @@ def pad(array: ndarray, pad_width: Any, mode: Any = "constant", **kwargs: Any) -
     if isinstance(mode, str) and (unknown := set(kwargs) - PAD_KEYWORDS[mode]):
         raise ValueError(f"pad: unsupported keyword arguments for mode '{mode}': {unknown}")
     if arrays_in((pad_width, kwargs)):
-        raise TypeError("pad: widths and values are numbers of the host's; you cannot specify cupy.ndarray")
+        raise TypeError("pad: widths and values are host numbers; you cannot specify cupy.ndarray")
     refuse_sequence(array, "pad")
     host = to_hosts(array, "pad")
-    padded = np.pad(host, pad_width, mode, **to_hosts_by_name(kwargs, "pad"))
+    padded = np.pad(host, pad_width, mode, **to_hosts(kwargs, "pad"))
     return on_device(padded, "pad", [], keeps_order=True, given=(array, pad_width, kwargs))
 
 
 @rule("meshgrid")
 def meshgrid(*xi: Any, **kwargs: Any) -> Any:
     """Return NumPy's meshgrid, as a list."""
-    if unknown := set(kwargs) - {"copy", "sparse", "indexing"}:
-        raise TypeError(f"meshgrid() got an unexpected keyword argument {sorted(unknown)}")
-    return on_device(list(np.meshgrid(*to_hosts(xi, "meshgrid"), **kwargs)), "meshgrid", arrays_in(xi))
+    return computed("meshgrid", lambda *given, **named: list(np.meshgrid(*given, **named)), xi, kwargs)
 
 
-# ---- views where one element stands for many --------------------------------------------------------------
+# ---- views in which one element appears several times -------------------------------------------------------
 
 
 @rule("lib.stride_tricks.sliding_window_view")
 def sliding_window_view(
     x: ndarray, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
 ) -> ndarray:
-    """Return every window, a view that must not be written to; CuPy lets it happen."""
+    """Return every window, a view that must not be written to; CuPy allows it."""
     return ndarray(stride_tricks.sliding_window_view(to_hosts(x, "sliding_window_view"), window_shape, axis))
 
 
@@ -187,3 +152,37 @@ def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
             f"as_strided: shape {shape} with strides {strides} reaches beyond the array; CuPy would read on"
         )
     return ndarray(stride_tricks.as_strided(host, shape, strides, writeable=False))
+
+
+# ---- cupy.random: CuPy's distributions, but other numbers. xpcnn itself draws on the host, or hashes a counter -
+
+DRAWS = {
+    "rand": "random", "random": "random", "random_sample": "random", "sample": "random", "ranf": "random",
+    "randn": "standard_normal", "standard_normal": "standard_normal", "normal": "normal", "uniform": "uniform",
+    "randint": "integers", "permutation": "permutation", "choice": "choice",
+}  # fmt: skip
+"""CuPy's function, and the method of numpy.random.Generator that draws from the same distribution."""
+
+_generators = [np.random.default_rng()]
+
+
+@rule("random.seed")
+def seed(seed: int | None = None) -> None:
+    """Begin the stream again."""
+    _generators[0] = np.random.default_rng(seed)
+
+
+def _drawing(name: str, method: str) -> Callable[..., Any]:
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        forbid(f"random.{name}", RANDOM)
+        dtype = kwargs.pop("dtype", None)
+        if name in ("rand", "randn"):  # whose arguments are the shape
+            args = (args,)
+        drawn = np.asarray(getattr(_generators[0], method)(*to_hosts(args, name), **kwargs))
+        return on_device(drawn if dtype is None else drawn.astype(dtype), f"random.{name}", [])
+
+    return draw
+
+
+for _name, _method in DRAWS.items():
+    rule(f"random.{_name}")(_drawing(_name, _method))

@@ -1,11 +1,11 @@
-"""Streams and events: what has happened before what, and what only seems to.
+"""Streams and events: which work a GPU promises to do before which other work.
 
-Work of one stream happens in the order of the program. Between two streams there is no order but what an event
-(`stream.wait_event(other.record())`) or the host's waiting makes. On the simulated device all work is done at once;
-what is kept is which order a GPU would owe the program: a vector clock a stream (Lamport, CACM 21(7), 1978; Mattern,
+Work of one stream is done in the order of the program. Between two streams only an event
+(`stream.wait_event(other.record())`) or the waiting host makes an order. On the simulated device all work is done at
+once; what is kept is the order that a GPU would promise: a vector clock a stream (Lamport, CACM 21(7), 1978; Mattern,
 1989), which says of every other stream how much of its work is done before the next piece of this one begins.
 
-The null stream is CUDA's legacy default stream: it waits for every other stream, and every other for it, but for those
+The null stream is CUDA's legacy default stream: it waits for every other stream, and they for it, except for streams
 made with ``non_blocking=True``.
 """
 
@@ -32,13 +32,13 @@ _pending: list[tuple[int, int, "weakref.ref[Host]", Host]] = []
 
 
 class Event:
-    """A mark in a stream: whoever waits for it waits for all that the stream was given before."""
+    """A mark in a stream: to wait for it is to wait for all that the stream was given before."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
         self._clock: Clock = {}
 
     def record(self, stream: "Stream | None" = None) -> None:
-        """Put the mark here, into the current stream if no other is named."""
+        """Put the mark here, in the current stream if no other is named."""
         self._clock = dict(_clocks[(stream or current_stream()).number])
 
     def synchronize(self) -> None:
@@ -48,10 +48,8 @@ class Event:
 
     @property
     def done(self) -> bool:
-        """Whether the stream has come so far; here it always has, and whoever asked knows it."""
-        forbid("event.done", WHY["synchronisation"])
-        host_waits_for(self._clock)
-        return True
+        """Whether the stream has reached the mark: always, on this device. The host then knows it."""
+        return _is_done("event.done", self._clock)
 
 
 class Stream:
@@ -60,21 +58,15 @@ class Stream:
     null: ClassVar["Stream"]
 
     def __init__(
-        self,
-        null: bool = False,
-        non_blocking: bool = False,
-        ptds: bool = False,
-        priority: int | None = None,
+        self, null: bool = False, non_blocking: bool = False, ptds: bool = False, priority: int | None = None
     ) -> None:
         if ptds:
             raise AttributeError("cupy.cuda.Stream(ptds=True) exists, but the simulated device lacks it")
-        self.number = 0 if null else next(_numbers)
+        self.number = self.ptr = 0 if null else next(_numbers)  # 0 is the null stream's handle
         self.is_non_blocking, self.priority = non_blocking, priority
-        self.ptr = self.number  # 0 is the null stream's handle
-        if not null:
-            _clocks[self.number] = {}
-            if not non_blocking:
-                _blocking.add(self.number)
+        _clocks.setdefault(self.number, {})
+        if not null and not non_blocking:
+            _blocking.add(self.number)
 
     def use(self) -> "Stream":
         """Make this the current stream of this thread."""
@@ -101,21 +93,18 @@ class Stream:
     def synchronize(self) -> None:
         """Let the host wait for all work of this stream, and be counted."""
         emit("synchronisation", "synchronize()")
-        host_waits_for(moment(self))
+        host_waits_for(_moment(self))
 
     @property
     def done(self) -> bool:
-        """Whether all work is done; here it always is, and whoever asked knows it."""
-        forbid("stream.done", WHY["synchronisation"])
-        host_waits_for(moment(self))
-        return True
+        """Whether all work is done: always, on this device. The host then knows it."""
+        return _is_done("stream.done", _moment(self))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        judge.real(f"cuda.Stream.{name}")
-        capture = "; xpcnn.simulated.capturing tells what a capture would refuse" if "capt" in name else ""
-        raise AttributeError(f"cupy.cuda.Stream.{name} exists, but the simulated device lacks it{capture}")
+        capture = "; xpcnn.simulated.capturing shows what a capture would refuse" if "capt" in name else ""
+        raise judge.lacks(f"cuda.Stream.{name}", capture)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and other.number == self.number
@@ -131,7 +120,7 @@ Stream.null = Stream(null=True)
 
 
 def name_of(number: int) -> str:
-    """Return what messages call a stream."""
+    """Return the name of a stream in messages."""
     return f"stream {number}" if number else "the null stream"
 
 
@@ -140,24 +129,15 @@ def current_stream(device_id: int = -1) -> Stream:
     return _stack()[-1]
 
 
-def moment(stream: Stream) -> Clock:
-    """Return the clock of a stream, with what the null stream's rule adds."""
-    clock = _clocks[stream.number]
-    _join(clock, _host)  # nothing is launched before the host has waited for what it has waited for
-    for other in _blocking if stream.number == 0 else (0,) if stream.number in _blocking else ():
-        _join(clock, _clocks[other])
-    return clock
-
-
 def next_work(stream: Stream) -> Clock:
-    """Put one more piece of work into a stream; return the clock, of which the piece itself is a part."""
-    clock = moment(stream)
+    """Put one more piece of work into a stream; return the clock, which counts the piece itself."""
+    clock = _moment(stream)
     clock[stream.number] = clock.get(stream.number, 0) + 1
     return clock
 
 
 def host_waits_for(clock: Clock) -> None:
-    """Note that the host knows all this to be done, and deliver the downloads that were under way."""
+    """Note that the host knows all this to be done, and deliver the downloads that are done by then."""
     _join(_host, clock)
     for item in tuple(_pending):
         number, tick, target, values = item
@@ -175,24 +155,35 @@ def host_waits_for_all() -> None:
 
 
 def deliver_later(stream: Stream, target: Host, values: Host) -> None:
-    """Fill a host array when the host has waited for all that the stream was given so far."""
-    _pending.append(
-        (stream.number, _clocks[stream.number].get(stream.number, 0), weakref.ref(target), values)
-    )
+    """Fill a host array once the host has waited for all that the stream was given so far."""
+    tick = _clocks[stream.number].get(stream.number, 0)
+    _pending.append((stream.number, tick, weakref.ref(target), values))
 
 
 def is_pending(host: Host) -> bool:
     """Whether a download into this host array is still under way."""
-    if not _pending:
-        return False
     targets = [target() for _, _, target, _ in _pending]
     return any(target is not None and np.may_share_memory(target, host) for target in targets)
 
 
+def _moment(stream: Stream) -> Clock:
+    """Return the clock of a stream, after the null stream's rule."""
+    clock = _clocks[stream.number]
+    _join(clock, _host)  # the host launches nothing before its waits are over
+    for other in _blocking if stream.number == 0 else (0,) if stream.number in _blocking else ():
+        _join(clock, _clocks[other])
+    return clock
+
+
+def _is_done(call: str, clock: Clock) -> bool:
+    forbid(call, WHY["synchronisation"])
+    host_waits_for(clock)
+    return True
+
+
 def _join(clock: Clock, other: Clock) -> None:
     for number, tick in other.items():
-        if clock.get(number, 0) < tick:
-            clock[number] = tick
+        clock[number] = max(clock.get(number, 0), tick)
 
 
 def _stack() -> list[Stream]:

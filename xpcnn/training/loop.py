@@ -1,5 +1,7 @@
 """Training as a loop you can read: a generator, so the caller prints, saves or stops between two epochs."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -8,31 +10,30 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpcnn.backend import Array, active_backend, to_device, to_host
-from xpcnn.data.batches import (
-    Arrays,
-    Batches,
-    Transformation,
-    batches,
-    check_inputs,
-    check_labels,
-    each,
-    parts,
-)
+from xpcnn.data import layout
+from xpcnn.data.batches import Batches, batches
+from xpcnn.data.labels import check_labels
+from xpcnn.data.rows import Arrays, parts
+from xpcnn.data.splits import Split, check_images, pair
+from xpcnn.data.transformation import Transformation, check_images_only, takes_targets
 from xpcnn.errors import DatasetError, DivergenceError, DtypeError, HyperparameterError, ShapeError
 from xpcnn.errors.checks import function, number, whole
 from xpcnn.layers import Layer, no_grad
-from xpcnn.losses.base import check_loss, check_targets, total, weight
+from xpcnn.losses.base import check_loss, check_targets, multiplier, weight
 from xpcnn.optimizers import Optimizer
 from xpcnn.random import Seed
 from xpcnn.schedules import Schedule
+from xpcnn.training.epochs import trained_by_a_loop
 from xpcnn.training.metrics import accuracy
 from xpcnn.training.state import Position
+from xpcnn.training.step import step
 
-Dataset: TypeAlias = tuple[Arrays, Arrays]
+Dataset: TypeAlias = Split | tuple[Arrays, Arrays]
 Metric: TypeAlias = Callable[[Any, Any], Any]
 Progress: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 
 
+@trained_by_a_loop
 def train(
     model: Layer,
     criterion: Any,
@@ -68,9 +69,9 @@ def train(
     schedule : function of the step, counted from 0, to the learning rate
         None keeps ``optimizer.lr``.
     transform : function of (float images, rng)
-        Augmentation, `xpcnn.data.transforms`, of the images alone: targets stay as they are, so do not flip or
-        shift images whose targets are maps. Several inputs come and go as a tuple.
-    progress : function that wraps the batches of an epoch, ``tqdm`` for instance
+        Augmentation, `xpcnn.data.transforms`, of the images alone. A function of (images, targets, rng) changes both:
+        `data.Paired`, say, for targets that are maps. Several inputs come and go as a tuple.
+    progress : function that wraps the batches of an epoch, ``tqdm`` or `data.BatchLoader` for instance
         When it is asked for the next batch, the step of the former one is complete.
 
     Raises
@@ -91,39 +92,47 @@ def train(
     Notes
     -----
     The mean loss is that of all samples together, each batch weighing `losses.Loss.count` of it. Of a loss with
-    reduction "sum" it is the sum over the epoch, divided by the same count.
+    reduction "sum" it is the sum over the epoch, divided by the same count. With a transform that changes targets the
+    batches weigh by their number of samples.
     """
-    _check_layer(model, "train")
+    check_model(model, "train")
     if not isinstance(optimizer, Optimizer):
         raise DtypeError(
             f"train: expected an optimizer, got {optimizer!r:.60}; pass Adam(model.parameters()), say"
         )
-    check_loss(criterion, "train")
+    check_loss(criterion, "train", model)
     whole(epochs, "epochs", "train", 0, error=HyperparameterError)
     if schedule is not None:
         function(schedule, "schedule", "train", "pass schedules.cosine(0.1, steps), say")
-    _check_pair(dataset, "train")
+    dataset = pair(dataset, "train")
     at = Position(rng) if position is None else position
     feed = batches(*dataset, batch_size, at.rng, transform)
-    output_shape = _output_shape(model, feed)
+    output_shape = layout.output_shape(model, feed, "train")
     check_targets(criterion, _targets_to_check(feed), output_shape, "train")
+    changed = takes_targets(transform)  # then what the targets count is known only batch by batch
+
+    def check(phase: str, loss: Any) -> None:
+        if phase == "loss":
+            _check_number(loss, criterion)
+            if not active_backend().asynchronous:
+                _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
+
     while at.epoch <= epochs:
         model.train()
         order = at.shuffle(feed.size, len(feed))
         for images, targets in progress(feed.in_order(order[at.step * batch_size :])):
             if schedule is not None:
                 optimizer.lr = _rate(schedule, optimizer.steps)
+            times = multiplier(criterion, targets, output_shape, changed)  # counted on the host
             images, targets = _upload(images), _upload(targets)  # the only upload
-            loss = criterion(model(images), targets)
-            _check_number(loss, criterion)
-            if not active_backend().asynchronous:
-                _check_finite([loss], optimizer.steps + 1, at.epoch, optimizer)
-            model.backward(criterion.backward(), need_dx=False)
-            optimizer.step()
-            at.advance(total(criterion, loss, targets, output_shape))  # stays on the device
+            loss = step(model, criterion, optimizer, images, targets, check)
+            at.advance(loss * times)  # stays on the device
         sums = to_host(at.losses)  # the only download
         _check_finite(sums, optimizer.steps - len(feed) + 1, at.epoch, optimizer)
-        yield at.epoch, float(sums.sum(dtype=np.float64)) / weight(criterion, dataset[1], output_shape)
+        yield (
+            at.epoch,
+            float(sums.sum(dtype=np.float64)) / weight(criterion, feed.labels, output_shape, changed),
+        )
         at.next_epoch()
 
 
@@ -140,11 +149,12 @@ def predict(
     Several inputs are a tuple of arrays. Of several outputs it returns a tuple of arrays.
     Every layer is in the mode afterwards that it was in before.
     """
-    _check_layer(model, "predict")
-    check_inputs(images, "predict")
-    unused = np.zeros(len(parts(images)[0]), np.int64)
-    feed = batches(images, unused, batch_size, transform=transform)
-    return _outputs(model, feed, progress)
+    check_model(model, "predict")
+    check_images_only(transform, "predict")
+    check_images(images, "predict")
+    feed = batches(images, images, batch_size, transform=transform)
+    with layout.explaining(model, feed, "predict"):
+        return _outputs(model, feed, progress)
 
 
 def evaluate(
@@ -175,8 +185,9 @@ def evaluate(
         For an empty data set, or targets that do not fit: for accuracy, labels that are not one integer an image, or
         a pixel.
     """
-    _check_layer(model, "evaluate")
-    _check_pair(dataset, "evaluate")
+    check_model(model, "evaluate")
+    dataset = pair(dataset, "evaluate")
+    check_images_only(transform, "evaluate")
     feed = batches(*dataset, batch_size, transform=transform)
     if hasattr(metric, "backward") or isinstance(metric, type):
         check_loss(metric, "evaluate")
@@ -184,21 +195,21 @@ def evaluate(
             model, copy.copy(metric), feed, progress
         )  # the caller may yet call backward() on it
     function(metric, "metric", "evaluate", "pass metrics.accuracy, or a loss such as MeanSquaredError()")
-    output_shape = _output_shape(model, feed)
+    output_shape = layout.output_shape(model, feed, "evaluate")
     if metric is accuracy:
-        _check_classes(dataset[1], output_shape)
+        _check_classes(feed.labels, output_shape)
     return metric(_outputs(model, feed, progress), feed.targets())
 
 
 def _mean_loss(model: Layer, criterion: Any, feed: Batches, progress: Progress) -> float:
-    output_shape = _output_shape(model, feed)
+    output_shape = layout.output_shape(model, feed, "evaluate")
     check_targets(criterion, _targets_to_check(feed), output_shape, "evaluate")
     sums = 0.0
     with _evaluating(model):
         for images, targets in progress(feed):
             loss = criterion(model(_upload(images)), _upload(targets))
             _check_number(loss, criterion, "evaluate")
-            sums += float(total(criterion, float(loss), targets, output_shape))
+            sums += float(loss) * multiplier(criterion, targets, output_shape)
     return sums / weight(criterion, feed.labels, output_shape)
 
 
@@ -224,11 +235,6 @@ def _evaluating(model: Layer) -> Iterator[None]:
             layer.training = training
 
 
-def _output_shape(model: Layer, feed: Batches) -> Any:
-    """Return the shape of the model's output for one sample of a data set."""
-    return model.output_shape(each(lambda part: part.shape[1:], feed.images))
-
-
 def _targets_to_check(feed: Batches) -> Any:
     """Return the targets of a data set as batches give them; of images that are their own targets one is enough."""
     own = any(feed.labels is images for images in (feed.images, *parts(feed.images)))
@@ -244,19 +250,12 @@ def _host(y: Any) -> Any:
     return tuple(map(to_host, y)) if isinstance(y, (list, tuple)) else to_host(y)
 
 
-def _check_layer(model: object, who: str) -> None:
+def check_model(model: object, who: str) -> None:
+    """Raise DtypeError for anything but a layer."""
     if not isinstance(model, Layer):
         raise DtypeError(
             f"{who}: expected a model, got {model!r:.60}; pass models.simple(), say, or another Layer"
         )
-
-
-def _check_pair(dataset: object, who: str) -> None:
-    if not isinstance(dataset, (tuple, list)) or len(dataset) != 2:
-        raise DatasetError(
-            f"{who}: expected (images, labels), got {type(dataset).__name__}; pass both as a tuple"
-        )
-    check_inputs(dataset[0], who)
 
 
 def _check_classes(targets: Any, output_shape: Any) -> None:

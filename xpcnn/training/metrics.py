@@ -1,11 +1,25 @@
 """How good predictions are, on the host: whole numbers counted, then divided once."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpcnn.errors import DatasetError, ShapeError
 from xpcnn.errors.checks import whole
+from xpcnn.losses import SoftmaxCrossEntropy
+
+__all__ = [
+    "ClassMetrics",
+    "ConfusionMatrix",
+    "accuracy",
+    "accuracy_of",
+    "confusion_matrix",
+    "per_class",
+]
 
 
 def accuracy(
@@ -55,6 +69,18 @@ def accuracy(
     return float(right.mean())
 
 
+def accuracy_of(criterion: Any) -> Callable[[Any, Any], float] | None:
+    """Return the accuracy for a loss of classes, with its axis and ignored label; None for other losses."""
+    if not isinstance(criterion, SoftmaxCrossEntropy):
+        return None
+
+    @functools.wraps(accuracy)
+    def metric(predictions: np.ndarray, labels: np.ndarray) -> float:
+        return accuracy(predictions, labels, axis=criterion.axis, ignore_index=criterion.ignore_index)
+
+    return metric
+
+
 def _largest(scores: np.ndarray, axis: int) -> np.ndarray:
     """Return the class with the largest score."""
     place = axis + scores.ndim if axis < 0 else axis
@@ -66,7 +92,28 @@ def _largest(scores: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(scores.argmax(axis=axis))
 
 
-def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+class ConfusionMatrix(np.ndarray):
+    """Counts by label (row) and predicted class (column), which a notebook shows as a table."""
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
+    def _repr_html_(self) -> str | None:
+        if self.ndim != 2:
+            return None  # a row or a sum of it: shown as text
+        head = "".join(f"<th>{column}</th>" for column in range(self.shape[1]))
+        body = ""
+        for label, row in enumerate(self.tolist()):
+            body += f"<tr><th>{label}</th>"
+            for predicted, count in enumerate(row):
+                red, green, blue = (31, 111, 180) if predicted == label else (200, 64, 47)
+                share = count / max(sum(row), 1)
+                body += f'<td style="background:rgba({red},{green},{blue},{share:.2f})">{count}</td>'
+            body += "</tr>"
+        return f"<table><caption>label (row), prediction (column)</caption><tr><th></th>{head}</tr>{body}</table>"
+
+
+def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> ConfusionMatrix:
     """Count images by label (row) and predicted class (column): integers of (num_classes, num_classes).
 
     >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2)
@@ -87,7 +134,8 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: i
                 f"{classes.min()} to {classes.max()}; pass a larger num_classes, or integers"
             )
     pairs = labels.astype(np.int64) * num_classes + predictions.astype(np.int64)
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    counts = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return counts.view(ConfusionMatrix)
 
 
 class ClassMetrics(NamedTuple):
@@ -107,3 +155,7 @@ def per_class(confusion: np.ndarray) -> list[ClassMetrics]:
         f1 = 2 * found / max(called + support, 1)
         metrics.append(ClassMetrics(float(precision), float(recall), float(f1), int(support)))
     return metrics
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,5 +1,7 @@
 """Where a training is: what it needs, besides model and optimizer, to go on as if it had never stopped."""
 
+from __future__ import annotations
+
 from typing import Any, TypeAlias
 
 import numpy as np

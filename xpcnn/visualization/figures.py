@@ -1,5 +1,9 @@
 """From an empty figure to a file: matplotlib without pyplot, so nothing needs a display or stays open."""
 
+from __future__ import annotations
+
+import functools
+import io
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -18,7 +22,7 @@ def require_matplotlib() -> None:
         raise ExtraError(f'drawing needs matplotlib ({error}); run: pip install "xpcnn[viz]"') from error
 
 
-def new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> Figure:
     """Return an empty white figure of so many inches.
 
     Raises
@@ -32,11 +36,18 @@ def new_figure(width: float, height: float) -> "Figure":
 
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
+    figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]  # a notebook shows it
     return figure
 
 
-def save_png(figure: "Figure", path: str | PathLike[str], dots_per_inch: int = 150) -> None:
-    """Write a PNG, and keep a former file under a numbered name. The same figure makes the same bytes."""
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def save_png(figure: Figure, path: str | PathLike[str], dots_per_inch: int = 150) -> None:
+    """Write a PNG, and keep a previous file under a numbered name. Equal figures make equal bytes."""
     keep_former(path)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=dots_per_inch, metadata={"Software": None})

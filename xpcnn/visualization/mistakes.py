@@ -1,4 +1,6 @@
-"""The images that a network gets wrong, the surest mistake first: often the labels are to blame."""
+"""The images that a network gets wrong, the most confident mistake first: often the label is wrong."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ INK, GREY, PALE, RED = "#222222", "#888888", "#e4e4e4", "#c8402f"
 
 
 class Mistake(NamedTuple):
-    """An image's place in the data set, its label, the class it was taken for, and the probability of that."""
+    """An image's index in the data set, its label, the predicted class, and the probability of the prediction."""
 
     place: int
     label: int
@@ -26,7 +28,7 @@ class Mistake(NamedTuple):
 
 
 def find_mistakes(logits: np.ndarray, labels: np.ndarray) -> list[Mistake]:
-    """Return where the largest logit is not the label's, the largest softmax probability first: (N,D), (N,).
+    """Return where the largest logit is not that of the label, the largest softmax probability first: (N,D), (N,).
 
     >>> find_mistakes(np.array([[0.0, 0.0], [2.0, 0.0], [9.0, 0.0]]), np.array([0, 1, 1]))[0][:3]
     (2, 1, 0)
@@ -45,8 +47,8 @@ def draw_mistakes(
     names: Sequence[str],
     dataset: str,
     limit: int = COLUMNS * MAX_ROWS,
-) -> "Figure":
-    """Draw the first `limit` mistakes in a grid, and say above it how many there are.
+) -> Figure:
+    """Draw the first `limit` mistakes in a grid, under their number.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def draw_mistakes(
     return figure
 
 
-def _draw_cell(axes: "Axes", image: np.ndarray, mistake: Mistake, names: Sequence[str]) -> None:
+def _draw_cell(axes: Axes, image: np.ndarray, mistake: Mistake, names: Sequence[str]) -> None:
     if len(image) == 1:
         axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=255)
     else:
@@ -103,7 +105,7 @@ def _draw_cell(axes: "Axes", image: np.ndarray, mistake: Mistake, names: Sequenc
     axes.text(1, row, f"#{mistake.place}", fontsize=7, ha="right", **{**below, "color": GREY})
 
 
-def _bar(axes: "Axes", width: float, colour: str) -> Any:
+def _bar(axes: Axes, width: float, colour: str) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((0, -0.08), width, 0.045, transform=axes.transAxes, color=colour, lw=0, clip_on=False)

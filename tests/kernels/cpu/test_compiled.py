@@ -28,7 +28,7 @@ def compiled():
 
 
 def images(seed, shape, dtype="float32"):
-    """(N,C,H,W) that lie as (H,C,W,N)."""
+    """Return (N,C,H,W) whose memory order is (H,C,W,N)."""
     N, C, H, W = shape
     values = np.random.default_rng(seed).standard_normal((H, C, W, N))
     return values.astype(dtype).transpose(3, 1, 0, 2)
@@ -109,7 +109,7 @@ def test_the_same_call_gives_the_same_bits(compiled):
 # ---------------------------------------------------------------- what must not be lost
 
 
-def spoilt(shape, *values):
+def with_values(shape, *values):
     array = images(0, shape)
     for seed, value in enumerate(values, 1):
         array[np.random.default_rng(seed).random(shape) < 0.1] = value
@@ -117,7 +117,7 @@ def spoilt(shape, *values):
 
 
 def test_nan_and_infinity_go_where_they_go_in_the_textbook(compiled):
-    x = spoilt((5, 3, 9, 9), np.inf, -np.inf, np.nan)
+    x = with_values((5, 3, 9, 9), np.inf, -np.inf, np.nan)
     few = images(1, (5, 3, 9, 9))
     few[2, 1, 3, 3], few[3, 0, 5, 5] = np.nan, np.inf
     weight, bias = numbers(1, 7, 3, 3, 3), numbers(2, 7)
@@ -130,7 +130,7 @@ def test_nan_and_infinity_go_where_they_go_in_the_textbook(compiled):
     ]
     for window in (Window(2, 2), Window(2, 2, 1), Window(3, 2), Window(3, 1, 1)):
         calls.append(("max_pool", (x, window)))
-        dy = spoilt((5, 3, *window.output_size(9, 9)), np.nan, np.inf)
+        dy = with_values((5, 3, *window.output_size(9, 9)), np.nan, np.inf)
         winner = ops.max_pool.__wrapped__(x, window)[1]
         calls.append(("max_pool_backward", (dy, winner, (9, 9), window)))
     for name, arguments in calls:
@@ -141,12 +141,12 @@ def test_nan_and_infinity_go_where_they_go_in_the_textbook(compiled):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=f"{name}{arguments}")
 
 
-@pytest.mark.parametrize("spoilt_by", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("N", [1, 3, 5, 33])
-def test_a_weight_gradient_meets_no_pixel_that_its_tap_does_not(compiled, N, spoilt_by):
-    """The last column is not met by the first taps; a vector that is read beyond a row's end meets it, beside zeros."""
+def test_a_weight_gradient_reads_no_pixel_that_its_tap_does_not(compiled, N, value):
+    """The first taps do not read the last column; a vector that goes beyond a row's end reads it, beside zeros."""
     x, weight, dy = images(0, (N, 4, 9, 9)), numbers(1, 5, 4, 3, 3), images(2, (N, 5, 7, 7))
-    x[..., 8] = spoilt_by
+    x[..., 8] = value
     with np.errstate(invalid="ignore"):
         _, wanted, _ = ops.conv_backward.__wrapped__(dy, x, weight, Window(3))
     _, found, _ = compiled["conv_backward"](dy, x, weight, Window(3))
@@ -164,8 +164,8 @@ def test_what_it_cannot_compile_numpys_kernel_computes(compiled):
     assert compiled["conv"](x.astype(">f4"), weight.astype(">f4"), None, Window(3)).shape == (2, 2, 3, 3)
 
 
-def test_no_compiled_loop_is_led_beyond_an_array(compiled):
-    """They check no bounds: what does not fit together is left to NumPy, which says so."""
+def test_no_compiled_loop_reads_beyond_an_array(compiled):
+    """They check no bounds: arrays that do not fit together go to NumPy, which raises."""
     x, weight = numbers(0, 2, 3, 5, 5), numbers(1, 4, 3, 3, 3)
     dy, winner = numbers(2, 2, 3, 2, 2), np.zeros((2, 3, 2, 2), np.uint8)
     flat = numbers(3, 6)
@@ -209,7 +209,7 @@ for C, O in ((3, 4), (7, 6), (3, 1), (1, 2)):
     ):
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
 """
-    # kept in no cache: the key of one is the processor, not what this test makes of it
+    # kept in no cache: its key is the processor, not the registers that this test pretends
     run(program, width, registers, NUMBA_CACHE_DIR="/dev/null/none")
 
 
@@ -256,8 +256,8 @@ print(backend.kernels["conv"].__module__, "umba" in backend.remark)
         "",
     ],
 )
-def test_a_numba_that_does_not_work_is_told_and_numpys_kernels_run(tmp_path, broken):
-    """A module that does not import, or that lacks all that a Numba has."""
+def test_a_numba_that_does_not_work_is_reported_and_numpys_kernels_run(tmp_path, broken):
+    """A module that does not import, or that has nothing of Numba."""
     (tmp_path / "numba.py").write_text(broken)
     program = f"""
 import sys

@@ -79,7 +79,7 @@ def test_a_convolution_holds_its_results_and_the_workspace(monkeypatch, name, wo
     y, forward = peak(lambda: substitutes["conv"](x, weight, np.zeros(O, np.float32), window, groups))
     (dx, *_), backward = peak(lambda: substitutes["conv_backward"](y, x, weight, window, groups))
     most = 2 * workspace + MiB  # unrolled rows, and what is multiplied from them
-    filters = weight.nbytes  # one set laid out anew; or a sum and its newest part in each thread, and dW
+    filters = weight.nbytes  # one set in another order; or a sum and its newest share in each thread, and dW
     assert forward - y.nbytes <= most + filters
     assert backward - dx.nbytes <= most + filters * (3 + 4 * threads.count())
     assert name == "1x1" or columns > 2 * most  # or this would prove nothing

@@ -167,8 +167,8 @@ def test_any_number_of_threads_gives_the_same_products(monkeypatch, N, features,
 
     def once():
         made = substitutes["affine"](x, weight, bias), *substitutes["affine_backward"](dy, x, weight)
-        turned = substitutes["affine_backward"](dy, np.asfortranarray(x), weight)
-        return {f"array {number}": array for number, array in enumerate((*made, *turned))}
+        transposed = substitutes["affine_backward"](dy, np.asfortranarray(x), weight)
+        return {f"array {number}": array for number, array in enumerate((*made, *transposed))}
 
     assert_same_bits(with_threads(monkeypatch, once))
 
@@ -218,7 +218,7 @@ def test_shares_cover_everything_once_whatever_is_asked():
 
 
 def test_nothing_that_a_test_replaces_is_imported_by_name():
-    """A module that has a name of its own for `count` goes on with the old one: so a wrong gradient stayed green."""
+    """A module that imported the name `count` would keep the old function: that hid a wrong gradient."""
     for file in (*PACKAGE.glob("kernels/cpu/plain/*.py"), *PACKAGE.glob("kernels/cpu/compiled/*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom):
@@ -261,7 +261,7 @@ def test_ctrl_c_in_the_callers_share_ends_no_worker_and_makes_none(three):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows interrupts no lock")
 def test_ctrl_c_at_any_time_leaves_as_many_workers_as_there_were(three):
-    """A hundred of them while the caller waits for its workers, and a hundred at some time within a convolution."""
+    """A hundred of them while the caller waits for its workers, and a hundred at random moments of a convolution."""
     released, done = threading.Event(), []
 
     def share(start, stop):

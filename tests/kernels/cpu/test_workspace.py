@@ -8,8 +8,7 @@ import numpy as np
 from xpcnn import kernels
 from xpcnn.backend import use_backend
 from xpcnn.kernels.cpu import threads
-from xpcnn.kernels.cpu.plain.fitting import budget
-from xpcnn.kernels.cpu.workspace import workspace, workspace_bytes, workspace_held
+from xpcnn.kernels.cpu.workspace import budget, workspace, workspace_bytes, workspace_held
 
 
 def on_a_thread(function):

@@ -52,7 +52,7 @@ def one_launch(kernel):
     x, dy = (rng.standard_normal((4, 2, 200)).astype(f) for _ in range(2))
     pairs = [np.ones(2, f) for _ in range(4)]
     arguments = {
-        "channel_sum": {"values": x, "sums": pairs[0], "O": 2, "L": 800},
+        "row_sum": {"values": x, "sums": pairs[0], "O": 2, "L": 800},
         "mean": {"values": x[0, 0].copy(), "result": np.ones((), f), "M": 200},
         "batch_statistics": {"x": x, "mean": pairs[0], "variance": pairs[1], "N": 4, "C": 2, "P": 200},
         "batch_norm_sums": {
@@ -64,7 +64,7 @@ def one_launch(kernel):
         launch.Device(host_module).launch(kernel, 512, **arguments)
 
 
-@pytest.mark.parametrize("kernel", ["channel_sum", "mean", "batch_statistics", "batch_norm_sums"])
+@pytest.mark.parametrize("kernel", ["row_sum", "mean", "batch_statistics", "batch_norm_sums"])
 def test_each_kernel_that_waits_is_caught_by_itself(compiler, monkeypatch, kernel):
     one_launch(kernel)
     file = source.signatures()[kernel].file

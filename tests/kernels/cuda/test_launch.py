@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xpcnn.errors import KernelError
-from xpcnn.kernels.cuda import launch, source
+from xpcnn.kernels.cuda import OPS, launch, source
 from xpcnn.kernels.cuda.launch import Device
 
 X = np.ones(6, np.float32)
@@ -146,6 +146,26 @@ def test_the_kernel_in_the_documentation_is_the_one_that_runs():
     page = (source.FOLDER.parents[2] / "docs" / "kernels.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```cuda\n(.*?)```", page, re.DOTALL)
     assert shown in (source.FOLDER / "relu.cu").read_text(encoding="utf-8")
+
+
+def test_each_kernel_file_has_its_python_file_and_the_other_way_round():
+    beside = {path.stem for path in source.FOLDER.glob("*.py")}
+    files = {path.stem for path in source.FOLDER.glob("*.cu")}
+    assert files <= beside
+    assert beside - files == {"__init__", "geometry", "launch", "source"}
+    assert {op.__module__.rpartition(".")[2] for op in OPS} <= files
+
+
+@pytest.mark.parametrize("file", sorted(source.FOLDER.glob("*.cu*")), ids=lambda path: path.name)
+def test_a_file_begins_with_a_comment_and_a_kernel_file_with_a_drawing(file):
+    """The drawing shows where the data is, and the text beside it says what a thread, a warp or a block does."""
+    head = file.read_text(encoding="utf-8").partition("#include")[0].partition("#pragma")[0]
+    assert head.startswith("// ")
+    if file.suffix == ".cu":
+        drawing = [line for line in head.splitlines() if line.startswith("//     ")]
+        assert len(drawing) >= 3, "no drawing"
+        assert "responsible for" in file.read_text(encoding="utf-8")
+        assert any(word in file.read_text(encoding="utf-8") for word in ("thread is", "warp is", "block is"))
 
 
 def test_signatures_say_where_they_stand():

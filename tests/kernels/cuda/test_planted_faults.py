@@ -108,12 +108,12 @@ def products():
         "huge max_pool",
     )
     for old, kernel in (
-        ("(o * N + n) * P + p", "bias_relu"),
-        ("(n * O + o) * P + p", "bias_relu_backward"),
-        ("values[o * L + l]", "channel_sum"),
+        ("(o * N + n) * P + p", "add_bias"),
+        ("(n * O + o) * P + p", "filters_first"),
+        ("values[o * L + l]", "row_sum"),
     ):
         yield Fault("conv.cu", old, narrow(old, "onNOPpLl"), f"huge {kernel}", OVERFLOW)
-    yield Fault("conv.cu", "size = N * O * P", "size = (int)N * (int)O * (int)P", "huge bias_relu", OVERFLOW)
+    yield Fault("conv.cu", "size = N * O * P", "size = (int)N * (int)O * (int)P", "huge add_bias", OVERFLOW)
     sums = "(m / P * C + c) * P + m % P"
     yield Fault(
         "batch_norm.cu", f"x[{sums}]", f"x[{narrow(sums, 'mPCc')}]", "huge batch_statistics", OVERFLOW
@@ -150,11 +150,11 @@ def half_sums():
     for file, old, name in (
         ("col2im.cu", "real sum = 0;", "col2im"),
         ("max_pool.cu", "real sum = 0;", "max_pool_backward"),
-        ("average_pool.cu", "real total, rest;", "average_pool"),
+        ("average_pool.cu", "real total, lost;", "average_pool"),
         ("average_pool.cu", "real sum", "average_pool_backward"),
-        ("conv.cu", "real total, rest;", "channel_sum"),
+        ("conv.cu", "real total, lost;", "row_sum"),
         ("batch_norm.cu", "real count, mean, squares;", "batch_statistics"),
-        ("batch_norm.cu", "real total, rest;", "batch_norm_sums"),
+        ("batch_norm.cu", "real total, lost;", "batch_norm_sums"),
         ("softmax_cross_entropy.cu", "real largest = -infinity(), sum = 0;", "sum_over_classes"),
     ):
         yield Fault(file, old, old.replace("real", "storage"), f"half {name}", "Not equal to tolerance")
@@ -300,7 +300,7 @@ def test_fast_math_shows_in_the_instructions():
     [
         ("relu.cu", "value < 0 ? 0 : value", "value < 0 ? 0 : value * 1.1"),
         ("col2im.cu", "real sum = 0;", "double sum = 0;"),
-        ("adam.cu", "step * m", "(double)step * m"),
+        ("update.cu", "step * m", "(double)step * m"),
         ("conv.cu", "real sum = block_sum", "double sum = 0.1 * block_sum"),
         ("batch_norm.cu", "1 / sqrt(", "1.0 / sqrt("),
         ("softmax_cross_entropy.cu", "exp((real)row[d]", "exp((double)row[d]"),

@@ -105,14 +105,12 @@ def test_welford_does_not_cancel(compiler):
     assert variance[0] == pytest.approx(x.astype(np.float64).var(), rel=1e-2)
 
 
-def test_bias_and_relu_in_one_pass(compiler):
-    """What no layer asks for yet: the rectifying form of the kernel, and its backward."""
+def test_the_epilogue_adds_the_bias_and_transposes_and_backward_transposes_back(compiler):
     device = substitutes(host_module)["relu"].args[0]
     rng = np.random.default_rng(0)
     product, bias, dy = (rng.standard_normal(s).astype(np.float32) for s in ((3, 2, 7), (3,), (2, 3, 7)))
     y, dproduct = np.empty((2, 3, 7), np.float32), np.empty((3, 2, 7), np.float32)
-    device.launch("bias_relu", y.size, product=product, bias=bias, y=y, rectify=1, N=2, O=3, P=7)
-    wanted = np.maximum(product + bias[:, None, None], 0).swapaxes(0, 1)
-    assert np.array_equal(y, wanted)
-    device.launch("bias_relu_backward", y.size, dy=dy, y=y, dproduct=dproduct, rectify=1, N=2, O=3, P=7)
-    assert np.array_equal(dproduct, (dy * (wanted > 0)).swapaxes(0, 1))
+    device.launch("add_bias", y.size, product=product, bias=bias, y=y, N=2, O=3, P=7)
+    assert np.array_equal(y, (product + bias[:, None, None]).swapaxes(0, 1))
+    device.launch("filters_first", y.size, dy=dy, dproduct=dproduct, N=2, O=3, P=7)
+    assert np.array_equal(dproduct, dy.swapaxes(0, 1))

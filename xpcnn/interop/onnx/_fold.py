@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.interop.onnx._export import require_onnx
 from xpcnn.interop.onnx._node import Node
+from xpcnn.interop.onnx._written import require_onnx
 
 LARGEST = 2**20
 """Numbers that an operator may make of fewer: a file of some bytes must not take gigabytes."""

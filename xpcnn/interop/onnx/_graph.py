@@ -8,7 +8,6 @@ import numpy as np
 
 from xpcnn.backend import to_host
 from xpcnn.errors import CheckpointError
-from xpcnn.interop.onnx._export import require_onnx
 from xpcnn.interop.onnx._fold import BATCH, fold, shape_of
 from xpcnn.interop.onnx._layers import RULES
 from xpcnn.interop.onnx._node import Node, first_line
@@ -16,9 +15,9 @@ from xpcnn.interop.onnx._patterns import INSIDE, find
 from xpcnn.interop.onnx._reshape import Sizes
 from xpcnn.interop.onnx._sample_norm import absorbs
 from xpcnn.interop.onnx._weights import affine, arithmetic
+from xpcnn.interop.onnx._written import require_onnx
 from xpcnn.layers import (
     Affine,
-    ChannelScale,
     Conv,
     ConvTranspose,
     Flatten,
@@ -28,6 +27,7 @@ from xpcnn.layers import (
     Layer,
     LayerNorm,
     Pooling,
+    Scale,
     Upsample,
 )
 
@@ -155,7 +155,7 @@ class Graph:
             if before.operator == "MatMul":
                 before.layers = [affine(node, before.weights(1, 2).T, to_host(bias))]
                 return []
-            if before.operator == "Mul" and [type(layer) for layer in before.layers] == [ChannelScale]:
+            if before.operator == "Mul" and [type(layer) for layer in before.layers] == [Scale]:
                 before.layers[0].bias.data = bias  # type: ignore[attr-defined]
                 return []
         return [scale]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xpcnn.interop.onnx import _pooling, _reshape, _sample_norm, _smooth, _upscale, _weights
+from xpcnn.interop.onnx import _pooling, _reshape, _sample_norm, _table, _upscale, _weights
 from xpcnn.interop.onnx._node import Node, decimal
 from xpcnn.interop.onnx._reshape import Sizes
 from xpcnn.layers import (
@@ -13,22 +13,11 @@ from xpcnn.layers import (
     Dropout,
     Flatten,
     Layer,
-    LeakyReLU,
-    LocalResponseNorm,
     PadChannels,
     ReLU,
     Reshape,
-    Sigmoid,
     Softmax,
-    Tanh,
 )
-
-
-def _lrn(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
-    size, alpha, beta, k = node.take(size=0, alpha=1e-4, beta=0.75, bias=1.0)
-    if size % 2 == 0:
-        raise node.refusal("of an odd size")
-    return [LocalResponseNorm(size, decimal(alpha), decimal(beta), decimal(k))]
 
 
 def _dropout(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
@@ -71,14 +60,6 @@ def _clip(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
     return [ReLU() if (low, high) == (0, np.inf) else Clip(low, high)]
 
 
-def _plain(kind: Callable[[], Layer]) -> Callable[..., list[Layer]]:
-    def rule(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
-        node.take()
-        return [kind()]
-
-    return rule
-
-
 RULES: dict[str, Callable[[Node, Sizes, Any], list[Layer]]] = {
     "AveragePool": _pooling.pooling,
     "BatchNormalization": _weights.batch_norm,
@@ -87,29 +68,24 @@ RULES: dict[str, Callable[[Node, Sizes, Any], list[Layer]]] = {
     "ConvTranspose": _upscale.conv_transpose,
     "Dropout": _dropout,
     "Flatten": _reshape.flatten,
-    "Gelu": _smooth.gelu,
     "Gemm": _weights.gemm,
     "GlobalAveragePool": _pooling.global_average,
     "GlobalMaxPool": _pooling.global_max,
     "GroupNormalization": _sample_norm.group_norm,
     "Identity": lambda node, shape, batch: [],
     "InstanceNormalization": _sample_norm.instance_norm,
-    "LRN": _lrn,
     "LayerNormalization": _sample_norm.layer_norm,
-    "LeakyRelu": lambda node, shape, batch: [LeakyReLU(decimal(*node.take(alpha=0.01)))],
     "MatMul": _weights.matmul,
     "MaxPool": _pooling.pooling,
     "Pad": _pad,
     "ReduceMax": _pooling.reduce_max,
     "ReduceMean": _pooling.reduce_mean,
-    "Relu": _plain(ReLU),
     "Reshape": _reshape.reshape,
     "Resize": _upscale.resize,
-    "Sigmoid": _plain(Sigmoid),
     "Softmax": _softmax,
     "Squeeze": _reshape.squeeze,
-    "Tanh": _plain(Tanh),
     "Transpose": _reshape.transpose,
     "Unsqueeze": _reshape.unsqueeze,
     "Upsample": _upscale.upsample,
+    **dict.fromkeys(_table.TABLE, _table.read),
 }

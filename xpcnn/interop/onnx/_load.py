@@ -6,9 +6,9 @@ from typing import Any
 
 from xpcnn.errors import CheckpointError
 from xpcnn.interop.onnx._branches import Branches
-from xpcnn.interop.onnx._export import require_onnx
 from xpcnn.interop.onnx._graph import Graph
 from xpcnn.interop.onnx._node import first_line
+from xpcnn.interop.onnx._written import require_onnx
 from xpcnn.layers import Layer
 
 LARGEST = 2**31

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from xpcnn.errors import CheckpointError
-from xpcnn.interop.onnx._export import require_onnx
+from xpcnn.interop.onnx._written import require_onnx
 from xpcnn.layers import Layer
 
 
@@ -82,7 +82,7 @@ class Node:
 
     def refusal(self, why: str) -> CheckpointError:
         return CheckpointError(
-            f"{self.file}: the operator {self.operator} ({self.name or self.output}) is known here, but {why}; "
+            f"{self.file}: the operator {self.operator} ({self.name or self.output}) is supported, but {why}; "
             "export the model with plain layers of fixed sizes"
         )
 

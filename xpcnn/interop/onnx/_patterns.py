@@ -11,7 +11,8 @@ from xpcnn.interop.onnx._layers import RULES
 from xpcnn.interop.onnx._node import Node, decimal
 from xpcnn.interop.onnx._pooling import extra_padding
 from xpcnn.interop.onnx._reshape import Sizes
-from xpcnn.layers import Layer, LocalResponseNorm, RadialBasis
+from xpcnn.layers import Layer, LocalResponseNorm
+from xpcnn.models.lenet5_1998 import _RadialBasis
 
 Found: TypeAlias = tuple[list[Layer], str, list[Node]]
 """The layers, the value that they read, and the operators before the last that they stand for."""
@@ -37,7 +38,7 @@ def radial_basis(neg: Node, nodes: Mapping[str, Node], shapes: Mapping[str, Size
         or noop
     ):
         return None
-    layer = RadialBasis(centers.shape[1], centers.shape[0])
+    layer = _RadialBasis(centers.shape[1], centers.shape[0])
     layer.centers.data = to_device(np.array(centers))
     return [layer], x, parts
 

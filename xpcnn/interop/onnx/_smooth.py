@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -11,15 +10,6 @@ from xpcnn.interop.onnx._reshape import Sizes
 from xpcnn.layers import GELU, Layer, SiLU
 
 Found = tuple[list[Layer], str, list[Node]] | None
-
-
-def gelu(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
-    (approximate,) = node.take(approximate=b"none")
-    if approximate != b"none":
-        raise node.refusal(
-            f"its approximate={approximate!r} is not; only b'none', which takes the error function"
-        )
-    return [GELU()]
 
 
 def product(mul: Node, nodes: Mapping[str, Node], shapes: Mapping[str, Sizes]) -> Found:

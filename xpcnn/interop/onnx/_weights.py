@@ -9,7 +9,7 @@ from xpcnn.backend import to_device
 from xpcnn.interop.onnx import _pooling
 from xpcnn.interop.onnx._node import Node, decimal
 from xpcnn.interop.onnx._reshape import Sizes
-from xpcnn.layers import Affine, BatchNorm, ChannelScale, Conv, Layer
+from xpcnn.layers import Affine, BatchNorm, Conv, Layer, Scale
 
 
 def _given(array: np.ndarray) -> Callable[..., np.ndarray]:
@@ -75,7 +75,7 @@ def batch_norm(node: Node, shape: Sizes, batch: Any) -> list[Layer]:
     return [layer]
 
 
-def arithmetic(node: Node, shape: Sizes, batch: Any) -> ChannelScale:
+def arithmetic(node: Node, shape: Sizes, batch: Any) -> Scale:
     """A value and a constant, one number or one a channel: y = weight x + bias."""
     node.take()
     position = next(i for i, operand in enumerate(node.operands) if not isinstance(operand, str))
@@ -94,7 +94,7 @@ def arithmetic(node: Node, shape: Sizes, batch: Any) -> ChannelScale:
         subtracted = (-1, number) if position == 0 else (1, -number)
         cases = {"Add": (1, number), "Mul": (number, 0), "Div": (1 / number, 0), "Sub": subtracted}
     weight, bias = cases[node.operator]
-    layer = ChannelScale(shape[0])
+    layer = Scale(shape[0])
     for parameter, values in ((layer.weight, weight), (layer.bias, bias)):
         parameter.data = to_device(np.full(shape[:1], values, number.dtype))
     return layer

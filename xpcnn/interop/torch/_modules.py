@@ -1,5 +1,6 @@
-"""The layers that PyTorch has no module for, as modules; they are made when PyTorch is there."""
+"""What PyTorch has no module for, as modules; the classes are made when PyTorch is there."""
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -9,16 +10,9 @@ from xpcnn.errors import ExtraError
 class Modules(NamedTuple):
     """Classes, each a ``torch.nn.Module``."""
 
-    Residual: Any
-    Product: Any
-    Sum: Any
-    Parallel: Any
+    Branches: Any
     Auxiliary: Any
-    AveragePool: Any
-    PadChannels: Any
-    ChannelScale: Any
-    PartialConv: Any
-    RadialBasis: Any
+    Formula: Any
 
 
 def require_torch() -> Any:
@@ -32,37 +26,21 @@ def require_torch() -> Any:
 
 @cache
 def modules() -> Modules:
-    """Return the classes. Their formulas are those of our layers of the same names."""
+    """Return the classes."""
     torch = require_torch()
-    Module, functional = torch.nn.Module, torch.nn.functional
 
-    class Residual(Module):  # type: ignore[misc, valid-type]
-        def __init__(self, body: Any, shortcut: Any) -> None:
-            super().__init__()
-            self.body, self.shortcut = body, shortcut
+    class Branches(torch.nn.ModuleDict):  # type: ignore[misc, name-defined]
+        """Several modules on one input, by name, and a function that joins the list of their outputs."""
 
-        def forward(self, x: Any) -> Any:
-            return self.body(x) + self.shortcut(x)
-
-    class Product(Module):  # type: ignore[misc, valid-type]
-        def __init__(self, gate: Any, body: Any) -> None:
-            super().__init__()
-            self.gate, self.body = gate, body
+        def __init__(self, branches: Mapping[str, Any], join: Callable[[list[Any]], Any]) -> None:
+            super().__init__(branches)
+            self.join = join
 
         def forward(self, x: Any) -> Any:
-            y, gate = self.body(x), self.gate(x)
-            return y * gate.reshape(*gate.shape, *[1] * (y.ndim - gate.ndim))
-
-    class Sum(torch.nn.ModuleDict):  # type: ignore[misc, name-defined]
-        def forward(self, x: Any) -> Any:
-            return sum(branch(x) for branch in self.values())
-
-    class Parallel(torch.nn.ModuleDict):  # type: ignore[misc, name-defined]
-        def forward(self, x: Any) -> Any:
-            return torch.cat([branch(x) for branch in self.values()], dim=1)
+            return self.join([branch(x) for branch in self.values()])
 
     class Auxiliary(torch.nn.ModuleDict):  # type: ignore[misc, name-defined]
-        """Of trunk0, trunk1, ... and head0, ..., one fewer."""
+        """trunk0, trunk1, ... and head0, ..., one fewer: in training the outputs of the heads follow y in a list."""
 
         def forward(self, x: Any) -> Any:
             sides = []
@@ -73,66 +51,24 @@ def modules() -> Modules:
             y = self[f"trunk{len(self) // 2}"](x)
             return [y, *sides] if sides else y
 
-    class AveragePool(Module):  # type: ignore[misc, valid-type]
-        """The sum of each window of an image with unequal borders, by the pixels counted: (OH,OW)."""
+    class Formula(torch.nn.Module):  # type: ignore[misc, name-defined]
+        """y = function(module, x) with parameters, buffers, and constants that the state dict leaves out."""
 
-        def __init__(self, size: Any, stride: Any, borders: Any, counts: Any) -> None:
-            super().__init__()
-            self.size, self.stride, self.borders = size, stride, borders
-            self.register_buffer("inverse", 1 / counts, persistent=False)
-
-        def forward(self, x: Any) -> Any:
-            padded = functional.pad(x, self.borders)
-            return functional.avg_pool2d(padded, self.size, self.stride, divisor_override=1) * self.inverse
-
-    class PadChannels(Module):  # type: ignore[misc, valid-type]
-        def __init__(self, extra: int) -> None:
-            super().__init__()
-            self.extra = extra
-
-        def forward(self, x: Any) -> Any:
-            return functional.pad(x, (0, 0) * (x.ndim - 2) + (0, self.extra))
-
-    class ChannelScale(Module):  # type: ignore[misc, valid-type]
-        def __init__(self, weight: Any, bias: Any) -> None:
-            super().__init__()
-            self.weight, self.bias = torch.nn.Parameter(weight), torch.nn.Parameter(bias)
-
-        def forward(self, x: Any) -> Any:
-            shape = (1, -1, *(1,) * (x.ndim - 2))
-            return x * self.weight.view(shape) + self.bias.view(shape)
-
-    class PartialConv(Module):  # type: ignore[misc, valid-type]
         def __init__(
-            self, weight: Any, bias: Any, places: Any, shape: Any, stride: Any, borders: Any
+            self,
+            function: Callable[[Any, Any], Any],
+            parameters: Mapping[str, Any] = {},
+            buffers: Mapping[str, Any] = {},
+            constants: Mapping[str, Any] = {},
         ) -> None:
             super().__init__()
-            self.weight, self.bias = torch.nn.Parameter(weight), torch.nn.Parameter(bias)
-            self.shape, self.stride, self.borders = shape, stride, borders
-            self.register_buffer("places", places, persistent=False)
+            self.function = function
+            for name, values in parameters.items():
+                self.register_parameter(name, torch.nn.Parameter(values))
+            for name, values in {**buffers, **constants}.items():
+                self.register_buffer(name, values, persistent=name in buffers)
 
         def forward(self, x: Any) -> Any:
-            empty = self.weight.new_zeros(self.shape)
-            filters = empty.index_put(tuple(self.places), self.weight)
-            return functional.conv2d(functional.pad(x, self.borders), filters, self.bias, self.stride)
+            return self.function(self, x)
 
-    class RadialBasis(Module):  # type: ignore[misc, valid-type]
-        def __init__(self, centers: Any) -> None:
-            super().__init__()
-            self.register_buffer("centers", centers)
-
-        def forward(self, x: Any) -> Any:
-            return -(x[:, None] - self.centers).square().sum(dim=2)
-
-    return Modules(
-        Residual,
-        Product,
-        Sum,
-        Parallel,
-        Auxiliary,
-        AveragePool,
-        PadChannels,
-        ChannelScale,
-        PartialConv,
-        RadialBasis,
-    )
+    return Modules(Branches, Auxiliary, Formula)

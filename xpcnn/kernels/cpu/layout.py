@@ -1,8 +1,15 @@
-"""The memory order of these kernels: (H,C,W,N). Row after row of the image; in it every channel, and in that
-the whole batch side by side for each pixel.
+"""The memory order of these kernels: (H,C,W,N), row after row of the image, and the whole batch for each pixel.
 
-Then KH consecutive rows of a picture are one matrix of KH*C by W*N, ready to be multiplied: nothing is unrolled, or
-where it must be, across only, KW times and not KH*KW times.
+    one row of a batch of images, (C,W,N):
+
+               pixel w = 0      w = 1              w = W-1
+              n = 0 .. N-1 | n = 0 .. N-1 | ... | n = 0 .. N-1
+        c = 0 [............|..............|     |.............]      W*N numbers
+        c = 1 [............|..............|     |.............]
+        ...
+
+The KH rows that a window spans follow one another, so they are one matrix of KH*C by W*N without a copy. im2col need
+not copy each pixel KH*KW times: KW times is enough, or none. The pixels of a batch at one position fill whole vectors.
 """
 
 from math import prod
@@ -14,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 
 def rows_first(images: Array) -> Array:
-    """Return images (N,C,H,W) as contiguous (H,C,W,N): a view if that is how they lie, else a copy."""
+    """Return images (N,C,H,W) as contiguous (H,C,W,N): a view if their memory has that order, else a copy."""
     return np.ascontiguousarray(images.transpose(2, 1, 3, 0))
 
 
@@ -48,11 +55,11 @@ def in_shape(rows: Array, shape: tuple[int, ...]) -> Array:
 
 
 def in_memory_order(*arrays: Array) -> list[Array] | None:
-    """Return arrays as flat views in the order of their memory, or None if they differ in shape or lie differently."""
+    """Return arrays as flat views in the order of their memory; None where shapes or memory orders differ."""
     if any(array.shape != arrays[0].shape for array in arrays):
         return None
     order = sorted(range(arrays[0].ndim), key=lambda axis: -arrays[0].strides[axis])
-    lying = [array.transpose(order) for array in arrays]
-    if not all(array.flags.c_contiguous for array in lying):
+    ordered = [array.transpose(order) for array in arrays]
+    if not all(array.flags.c_contiguous for array in ordered):
         return None
-    return [array.reshape(-1) for array in lying]
+    return [array.reshape(-1) for array in ordered]

@@ -1,8 +1,11 @@
 """Work that is cut in the same way whatever the number of threads, so that its results are the same to the bit.
 
 The sum of many products depends on their order, and what BLAS computes may depend on the shape of a matrix. Where
-neither plays a part (a row of results, an element) each thread takes a range of any length. Everything else is cut
-into shares whose number depends on shapes alone, and sums of shares are added in their order.
+neither matters (a row of results, an element) each thread takes a range of any length. All other work is cut into
+shares whose number depends on shapes alone, and the sums of the shares are added in their order.
+
+    rows of dy   |    share 0    |    share 1    |    share 2    |    share 3    |
+    dW           =     sum 0     +     sum 1     +     sum 2     +     sum 3           on any number of threads
 """
 
 from collections.abc import Iterable
@@ -17,14 +20,13 @@ POSITIONS = 4096
 """Positions of a window in a share of a weight gradient: with fewer, adding the shares takes more than 2% of it."""
 
 BYTES = 16 << 20
-"""What all shares of a weight gradient may take in memory together, if that is more than two of them."""
+"""The memory of all shares of a weight gradient together, at most, if there are more than two of them."""
 
 
 def cut(length: int, number: int, products: int) -> list[slice]:
     """Cut range(length) into `number` equal slices, but 2 at least and MOST at most; little work into one.
 
     An odd number is made even: of three shares one of two threads would compute two, while the other waits.
-
     `products` are the multiply-adds of the whole, as for `threads.worthwhile`.
     """
     number = min(max(number + number % 2, 2), MOST, length) if threads.worthwhile(products=products) else 1

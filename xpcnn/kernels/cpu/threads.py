@@ -1,7 +1,10 @@
-"""Several threads, each with a range of rows: NumPy lets go of the interpreter lock while it computes.
+"""Several threads, each with a range of rows: NumPy releases the interpreter lock while it computes.
+
+    in_parallel    range(length)   | caller      | worker 1    | worker 2    |      one range a thread
+    in_turn        tasks           | 0 | 1 | 2 | 3 | 4 | 5 | 6 |                    a free thread takes the next task
 
 BLAS's own threads would be in the way: between two products they wait in a busy loop, on the cores that these
-threads need. So when the kernels are loaded BLAS is held to one thread, in the whole process, and as many
+threads need. So when the kernels are loaded, BLAS is held to one thread in the whole process, and as many
 threads as it had (OPENBLAS_NUM_THREADS, threadpoolctl), or XPCNN_THREADS, are used here instead.
 
 No result depends on the number of threads: see `shares`. Import this module, not its functions by name: a test
@@ -26,15 +29,15 @@ WORTHWHILE = 1 << 18
 _threads = 1
 _workers: list["_Worker"] = []
 _free = threading.Lock()
-"""Held while the workers have something to do: a call from another thread, or from within, then runs alone."""
+"""Held while the workers are busy: a call from another thread, or from within a task, then runs alone."""
 
 
 class _Job:
-    """A range that one worker computes, and what it raised."""
+    """A range that one worker computes, and the exception that it raised."""
 
     def __init__(self, function: Callable[[int, int], None], start: int, stop: int) -> None:
         self._function, self._start, self._stop = function, start, stop
-        self._errors = np.geterr()  # the caller's np.seterr, which is a thread's own
+        self._errors = np.geterr()  # the caller's np.seterr, which each thread has for itself
         self.error: BaseException | None = None
         self._ended, self._end = False, threading.Lock()
         self._end.acquire()
@@ -54,7 +57,7 @@ class _Job:
 
 
 _jobs: SimpleQueue[_Job] = SimpleQueue()
-"""What the workers take next. Every worker takes from here, so none is lost when a caller is interrupted."""
+"""The jobs that the workers take next. All workers take from here, so none is lost when a caller is interrupted."""
 
 
 class _Worker(threading.Thread):
@@ -67,16 +70,16 @@ class _Worker(threading.Thread):
         while True:
             job = _jobs.get()
             job.run()
-            del job  # and with it the arrays that it has seen
+            del job  # and the arrays that it refers to
 
 
 def take_over_from_blas() -> None:
-    """Hold BLAS to one thread, and have its threads, or XPCNN_THREADS, here.
+    """Hold BLAS to one thread, and use its number of threads, or XPCNN_THREADS, here.
 
     Raises
     ------
     BackendError
-        If XPCNN_THREADS is no whole number from 1 up.
+        If XPCNN_THREADS is not a whole number from 1 up.
     """
     global _threads
     asked = os.environ.get("XPCNN_THREADS")
@@ -85,22 +88,21 @@ def take_over_from_blas() -> None:
             f"XPCNN_THREADS={asked!r}: expected a whole number from 1 up; set it to the cores to use"
         )
     blas = ThreadpoolController().select(user_api="blas")
-    _threads = (
-        int(asked) if asked else max((library.num_threads for library in blas.lib_controllers), default=1)
-    )
+    of_blas = max((library.num_threads for library in blas.lib_controllers), default=1)
+    _threads = int(asked) if asked else of_blas
     blas.limit(limits=1)
 
 
 def count() -> int:
-    """Return how many threads there are."""
+    """Return the number of threads."""
     return _threads
 
 
 def worthwhile(work: int = 0, products: int = 0) -> bool:
     """Tell whether a second thread saves time.
 
-    `work` counts array elements touched, and `products` multiply-adds, of which BLAS does sixteen in the time of one
-    element.
+    `work` counts array elements that are read or written, and `products` multiply-adds, of which BLAS does sixteen in
+    the time of one element.
     """
     return work + products // 16 >= WORTHWHILE
 
@@ -108,8 +110,8 @@ def worthwhile(work: int = 0, products: int = 0) -> bool:
 def in_parallel(function: Callable[[int, int], None], length: int, work: int = 0, products: int = 0) -> None:
     """Call ``function(start, stop)`` on ranges that make up ``range(length)``, one a thread.
 
-    Little work is done by the calling thread alone: see `worthwhile`. What is computed for a number of the range must
-    not depend on the range: with another number of threads it lies in another one.
+    Little work is done by the calling thread alone: see `worthwhile`. The result for a number of the range must not
+    depend on the range, which is another one with another number of threads.
     """
     threads = min(count(), length) if worthwhile(work, products) else 1
     if threads <= 1 or _free.locked():
@@ -144,10 +146,10 @@ def _wait(jobs: Sequence[_Job]) -> None:
 
 
 def in_turn(tasks: Sequence[Callable[[], None]], work: int = 0, products: int = 0) -> None:
-    """Call every task once; the thread that is free next takes the next one."""
+    """Call every task once; a thread that is free takes the next one."""
     left = deque(tasks)
 
-    def some(start: int, stop: int) -> None:
+    def take_tasks(start: int, stop: int) -> None:
         while True:
             try:
                 task = left.popleft()
@@ -155,11 +157,11 @@ def in_turn(tasks: Sequence[Callable[[], None]], work: int = 0, products: int = 
                 return
             task()
 
-    in_parallel(some, len(tasks), work, products)
+    in_parallel(take_tasks, len(tasks), work, products)
 
 
 def _start_workers(number: int) -> None:
-    """Have at least so many workers."""
+    """Start workers until there are so many."""
     if len(_workers) < number:
         # among them one whose start was interrupted before it was noted here
         _workers[:] = [thread for thread in threading.enumerate() if isinstance(thread, _Worker)]

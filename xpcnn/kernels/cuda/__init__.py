@@ -1,14 +1,13 @@
-"""CUDA substitutes, on CuPy or on what stands in for it: real .cu files, and thin functions that launch them.
+"""CUDA substitutes for the ops: each .cu file has a Python file of the same name, whose functions launch its kernels.
 
-`substitutes(module)` binds them to an array module. The kernels' text is compiled when it is first needed: by NVRTC on
-a GPU, by a C++ compiler on the simulated device. docs/kernels.md is the introduction.
+`substitutes(module)` binds them to an array module: CuPy, or the simulated device. The text is compiled when it is
+first needed: by NVRTC on a GPU, by a C++ compiler on the simulated device. docs/kernels.md is the introduction.
 """
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
-from xpcnn.kernels.cuda.adam import adam_update
 from xpcnn.kernels.cuda.average_pool import average_pool, average_pool_backward
 from xpcnn.kernels.cuda.batch_norm import batch_norm, batch_norm_backward, batch_statistics
 from xpcnn.kernels.cuda.col2im import col2im
@@ -18,8 +17,8 @@ from xpcnn.kernels.cuda.keep_mask import keep_mask
 from xpcnn.kernels.cuda.launch import Device
 from xpcnn.kernels.cuda.max_pool import max_pool, max_pool_backward
 from xpcnn.kernels.cuda.relu import relu, relu_backward
-from xpcnn.kernels.cuda.sgd import momentum_update, sgd_update
 from xpcnn.kernels.cuda.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from xpcnn.kernels.cuda.update import adam_update, momentum_update, sgd_update
 
 OPS: tuple[Callable[..., Any], ...] = (
     adam_update, average_pool, average_pool_backward, batch_norm, batch_norm_backward, batch_statistics, col2im, conv,

@@ -1,27 +1,36 @@
-// Average pooling. The mean of a window is over its pixels that count: those in the image, which may be held to extend
-// by (above, below, before, behind), the padding, where that is to count too.
+// Average pooling. The mean is over the pixels of the window that count: those in the image and, with count_include_pad,
+// those in the padding. (above, below, before, behind) is how much padding counts on each side; 0 without it.
+//
+//     x with padding 1, window 2 x 2, stride 2        y               the number of pixels that count
+//      .  .  .  .                                                     (0 padding counts | the padding counts)
+//      .  4  2  .                                     4/1  2/1         1  1  |  4  4
+//      .  6  8  .              ---->                  6/1  8/1         1  1  |  4  4
+//      .  .  .  .
+//
+// Forward, a thread is responsible for one window: a compensated sum over its taps, divided by the count.
+// Backward, a thread is responsible for one pixel: it gathers dy / count from the windows that read it.
 #include "geometry.cuh"
 #include "sum.cuh"
 
-// How many of a window's K elements, D apart, lie less than `distance` behind its first.
+// Of K taps with the dilation D, the number whose distance from the first is less than `distance`.
 __device__ __forceinline__ int taps_before(int distance, int K, int D) {
     if (distance <= 0) return 0;
     const int taps = (distance + D - 1) / D;
     return taps < K ? taps : K;
 }
 
+// Along one axis: the number of taps of the window at `start` that read a pixel that counts.
 __device__ __forceinline__ int counted(int start, int K, int D, int length, int leading, int trailing) {
     return taps_before(length + trailing - start, K, D) - taps_before(-leading - start, K, D);
 }
 
-// How many pixels the mean of the window at (h, w) is over, at least 1.
+// The number of pixels that the mean of the window at (h, w) is over, at least 1.
 __device__ __forceinline__ real pixel_count(
     int h, int w, int KH, int KW, int DH, int DW, int H, int W, int above, int below, int before, int behind) {
     const int count = counted(h, KH, DH, H, above, below) * counted(w, KW, DW, W, before, behind);
     return (real)(count > 1 ? count : 1);
 }
 
-// A thread makes one window's mean.
 extern "C" __global__ void __launch_bounds__(256, 1) average_pool(
     const storage* __restrict__ x,  // (N, C, H, W)
     storage* __restrict__ y,        // (N, C, OH, OW)
@@ -30,8 +39,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) average_pool(
     int above, int below, int before, int behind) {
     const index_t size = (index_t)N * C * OH * OW;
     for (index_t element = first_element(); element < size; element += element_step()) {
-        index_t image = element;  // once its last digits are off, n and c together
-        const int q = take_digit(image, OW), p = take_digit(image, OH);
+        index_t image = element;  // after the next line, the flat index of (n, c)
+        const int q = take_index(image, OW), p = take_index(image, OH);
         const int row = SH * p - top, column = SW * q - left;
         Sum sum = {0, 0};
         for (int i = 0; i < KH; ++i) {
@@ -47,7 +56,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) average_pool(
     }
 }
 
-// A thread makes one pixel: it adds its share of every window that sees it.
 extern "C" __global__ void __launch_bounds__(256, 1) average_pool_backward(
     const storage* __restrict__ dy,  // (N, C, OH, OW)
     storage* __restrict__ dx,        // (N, C, H, W)
@@ -56,8 +64,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) average_pool_backward(
     int above, int below, int before, int behind) {
     const index_t size = (index_t)N * C * H * W;
     for (index_t element = first_element(); element < size; element += element_step()) {
-        index_t image = element;
-        const int w = take_digit(image, W), h = take_digit(image, H);
+        index_t image = element;  // after the next line, the flat index of (n, c)
+        const int w = take_index(image, W), h = take_index(image, H);
         real sum = 0;
         for (int i = 0; i < KH; ++i) {
             const int p = window_over(h, i, SH, DH, top, OH);

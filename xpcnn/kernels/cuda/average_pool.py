@@ -1,4 +1,4 @@
-"""Average pooling: a thread a window forward, a thread a pixel backward."""
+"""Average pooling: forward a thread a window, backward a thread a pixel."""
 
 from typing import Any
 
@@ -10,10 +10,9 @@ from xpcnn.kernels.cuda.launch import Device
 def average_pool(device: Device, x: Any, window: Window, count_include_pad: bool = False) -> Any:
     """Substitute for `xpcnn.ops.average_pool`."""
     (x,) = device.contiguous(x)
-    known = lengths(x.shape, window)
-    y = device.xp.empty((*x.shape[:2], known["OH"], known["OW"]), x.dtype)
-    counted = _counted(x.shape, window, count_include_pad)
-    device.launch("average_pool", y.size, x=x, y=y, **known, **counted)
+    sizes = _sizes(x.shape, window, count_include_pad)
+    y = device.xp.empty((*x.shape[:2], sizes["OH"], sizes["OW"]), x.dtype)
+    device.launch("average_pool", y.size, x=x, y=y, **sizes)
     return y
 
 
@@ -23,18 +22,14 @@ def average_pool_backward(
     """Substitute for `xpcnn.ops.average_pool_backward`."""
     (dy,) = device.contiguous(dy)
     dx = device.xp.empty((*dy.shape[:2], *image_size), dy.dtype)
-    known = lengths(dx.shape, window)
-    counted = _counted(dx.shape, window, count_include_pad)
-    device.launch("average_pool_backward", dx.size, dy=dy, dx=dx, **known, **counted)
+    sizes = _sizes(dx.shape, window, count_include_pad)
+    device.launch("average_pool_backward", dx.size, dy=dy, dx=dx, **sizes)
     return dx
 
 
-def _counted(images: tuple[int, ...], window: Window, count_include_pad: bool) -> dict[str, int]:
-    """Return how far beyond the image pixels count for the mean."""
-    (top, bottom), (left, right) = window.pads(*images[2:])
-    return {
-        name: length * count_include_pad
-        for name, length in zip(
-            ("above", "below", "before", "behind"), (top, bottom, left, right), strict=True
-        )
-    }
+def _sizes(images: tuple[int, ...], window: Window, count_include_pad: bool) -> dict[str, int]:
+    """Return the lengths, and how much of the padding on each side counts for the mean."""
+    (above, below), (before, behind) = window.pads(*images[2:])
+    pads = {"above": above, "below": below, "before": before, "behind": behind}
+    counted = {name: length * count_include_pad for name, length in pads.items()}
+    return {**lengths(images, window), **counted}

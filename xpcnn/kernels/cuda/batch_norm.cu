@@ -1,66 +1,33 @@
-// Batch normalisation over images (N, C, P), with P pixels each. A channel's statistics and sums are `real`: for half
-// they may be more than half can hold.
-#include "reduce.cuh"
-#include "sum.cuh"
+// Batch normalisation of images (N, C, P) with P pixels each. Statistics and sums of a channel are `real`: those of values in
+// half may be more than half can hold.
+//
+//     x (N, C, P)            channel c of every image:                 m counts them: n = m / P, p = m % P
+//
+//     image 0   [ c0 ......... | c1 ######### | c2 ......... ]         m = 0   ... P-1
+//     image 1   [ c0 ......... | c1 ######### | c2 ......... ]         m = P   ... 2P-1        block 1 reads all of these,
+//     ...                                                                                     thread t every 256th from t
+//
+//     batch_statistics, batch_norm_sums   a block is responsible for a channel; its threads are reduced in a fixed order
+//     batch_norm, batch_norm_dx           a thread is responsible for an element
+#include "moments.cuh"
 
-// Mean and variance in one pass that does not cancel: sum of (x - mean)^2 grows with the mean as it moves. Subtracting
-// mean(x)^2 from mean(x^2) would lose every digit where the mean is large beside the spread. Welford, Technometrics 4,
-// 1962; two parts are merged as Chan, Golub and LeVeque have it, 1979.
-struct Moments {
-    real count, mean, squares;  // squares: the sum of (x - mean)^2
-};
-
-__device__ Moments merge(Moments a, Moments b) {
-    const real count = a.count + b.count;
-    if (count == 0) return a;
-    const real delta = b.mean - a.mean, share = b.count / count;
-    return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * a.count * share};
-}
-
-// Lane 0 gets the whole warp's.
-__device__ Moments warp_moments(Moments mine) {
-    for (int distance = 16; distance > 0; distance /= 2) {
-        const Moments other = {
-            __shfl_down_sync(ALL_LANES, mine.count, distance),
-            __shfl_down_sync(ALL_LANES, mine.mean, distance),
-            __shfl_down_sync(ALL_LANES, mine.squares, distance),
-        };
-        mine = merge(mine, other);
-    }
-    return mine;
-}
-
-// A block takes a channel.
+// mean and (biased) variance of each channel
 extern "C" __global__ void __launch_bounds__(256, 1) batch_statistics(
     const storage* __restrict__ x,   // (N, C, P)
     real* __restrict__ mean,         // (C)
     real* __restrict__ variance,     // (C)
     index_t N, index_t C, index_t P) {
-    __shared__ Moments partial[32];  // one a warp
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     const index_t c = blockIdx.x;
-    real count = 0;
-    Sum moving = {0, 0}, squares = {0, 0};
-    for (index_t m = threadIdx.x; m < N * P; m += blockDim.x) {
-        const real value = (real)x[(m / P * C + c) * P + m % P];
-        const real delta = (value - moving.total) - moving.rest;
-        count += 1;
-        moving = add_to(moving, delta / count);
-        squares = add_to(squares, delta * ((value - moving.total) - moving.rest));
-    }
-    Moments mine = warp_moments({count, value_of(moving), value_of(squares)});
-    if (lane == 0) partial[warp] = mine;
-    __syncthreads();  // all warps' moments are there
-    if (warp != 0) return;
-    const Moments none = {0, 0, 0};
-    mine = warp_moments(lane < warps ? partial[lane] : none);
-    if (lane == 0) {
-        mean[c] = mine.mean;
-        variance[c] = mine.squares / mine.count;
+    RunningMoments mine = {0, {0, 0}, {0, 0}};
+    for (index_t m = threadIdx.x; m < N * P; m += blockDim.x) take_in(mine, (real)x[(m / P * C + c) * P + m % P]);
+    const Moments channel = block_moments(mine);
+    if (threadIdx.x == 0) {
+        mean[c] = channel.mean;
+        variance[c] = channel.squares / channel.count;
     }
 }
 
-// A thread normalises one element.
+// y = (x - mean) weight / sqrt(variance + eps) + bias
 extern "C" __global__ void __launch_bounds__(256, 1) batch_norm(
     const storage* __restrict__ x,         // (N, C, P)
     const storage* __restrict__ weight,    // (C)
@@ -76,7 +43,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm(
     }
 }
 
-// A block takes a channel: the sum of dy, and of dy xhat.
+// dbias = sum dy        dweight = sum dy xhat        xhat = (x - mean) / sqrt(variance + eps)
 extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_sums(
     const storage* __restrict__ dy,        // (N, C, P)
     const storage* __restrict__ x,         // (N, C, P)
@@ -94,7 +61,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_sums(
         of_product = add_to(of_product, (real)dy[element] * (((real)x[element] - center) * inverse));
     }
     const real total = block_sum(value_of(of_dy));
-    __syncthreads();  // all have read its partial sums: the next may write
+    __syncthreads();  // every thread has read the partial sums: block_sum may write them again
     const real product = block_sum(value_of(of_product));
     if (threadIdx.x == 0) {
         dbias[c] = total;
@@ -102,7 +69,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_sums(
     }
 }
 
-// A thread makes one element of dx; `per_value` is 1 / (N P), or 0 where mean and variance were constants.
+// dx = weight / sqrt(variance + eps) (dy - (dbias + xhat dweight) per_value)
+// per_value is 1 / (N P), or 0 if mean and variance were constants.
 extern "C" __global__ void __launch_bounds__(256, 1) batch_norm_dx(
     const storage* __restrict__ dy,        // (N, C, P)
     const storage* __restrict__ x,         // (N, C, P)

@@ -1,7 +1,14 @@
-// col2im: every pixel adds up the columns that it went into. A thread makes one pixel.
+// col2im, the adjoint of im2col: add every element of the columns to the pixel that it was copied from.
 //
-// The textbook scatters: it walks over the columns and adds to pixels. Threads that scatter meet on the same pixel and
-// need atomics, whose order, and so whose rounding, changes from run to run. Gathering needs none.
+//     cols, one column a window                    x
+//     tap (0,0)  [ a0  a1  a2  a3 ]                pixel (1,1) of four overlapping 2 x 2 windows
+//     tap (0,1)  [ b0  b1  b2  b3 ]      ---->
+//     tap (1,0)  [ c0  c1  c2  c3 ]                = d0 + c1 + b2 + a3, in the order of the taps
+//     tap (1,1)  [ d0  d1  d2  d3 ]
+//
+// A thread is responsible for one pixel: it gathers, tap by tap, from the window that reads the pixel with that tap. The
+// reference op scatters: it walks over the columns and adds to pixels. Threads that scatter would add to the same pixel and
+// need atomics, whose order, and so whose rounding, changes from run to run.
 #include "geometry.cuh"
 
 extern "C" __global__ void __launch_bounds__(256, 1) col2im(
@@ -12,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) col2im(
     const index_t size = (index_t)N * C * H * W;
     for (index_t element = first_element(); element < size; element += element_step()) {
         index_t rest = element;
-        const int w = take_digit(rest, W), h = take_digit(rest, H), c = take_digit(rest, C), n = (int)rest;
+        const int w = take_index(rest, W), h = take_index(rest, H), c = take_index(rest, C), n = (int)rest;
         real sum = 0;
         for (int i = 0; i < KH; ++i) {
             const int p = window_over(h, i, SH, DH, top, OH);

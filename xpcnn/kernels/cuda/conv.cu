@@ -1,39 +1,45 @@
-// What follows a convolution's matrix product, in one pass: the bias, ReLU where it is wanted, and the way back from the
-// product's order, channels first (O, N, P), to the images' (N, O, P), with P = OH * OW. And the same backwards.
+// What stands before and after the matrix products of a convolution. P = OH * OW pixels; O filters; N images.
+//
+//     forward, the epilogue          product (O, N, P)  = filters @ columns        one row a filter, all images in it
+//                                        |  + bias[o], transpose
+//                                    y       (N, O, P)                             images
+//
+//     backward                       dy      (N, O, P)
+//                                        |  transpose
+//                                    dproduct (O, N, P)  -> dweight = dproduct @ columns^T,  dcolumns = filters^T @ dproduct
+//                                        |  sum each row
+//                                    dbias   (O)
 #include "reduce.cuh"
 #include "sum.cuh"
 
-extern "C" __global__ void __launch_bounds__(256, 1) bias_relu(
+// A thread is responsible for one element of y: neighbouring threads read and write neighbouring pixels.
+extern "C" __global__ void __launch_bounds__(256, 1) add_bias(
     const storage* __restrict__ product,  // (O, N, P)
     const storage* __restrict__ bias,     // (O)
     storage* __restrict__ y,              // (N, O, P)
-    int rectify,                          // 1: max(., 0) too
     index_t N, index_t O, index_t P) {
     const index_t size = N * O * P;
     for (index_t element = first_element(); element < size; element += element_step()) {
         const index_t p = element % P, o = element / P % O, n = element / P / O;
-        const real value = (real)product[(o * N + n) * P + p] + (real)bias[o];
-        y[element] = (storage)(rectify && value < 0 ? 0 : value);
+        y[element] = (storage)((real)product[(o * N + n) * P + p] + (real)bias[o]);
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) bias_relu_backward(
+// A thread is responsible for one element of dproduct, which is dy with its first two axes transposed.
+extern "C" __global__ void __launch_bounds__(256, 1) filters_first(
     const storage* __restrict__ dy,  // (N, O, P)
-    const storage* __restrict__ y,   // (N, O, P)
     storage* __restrict__ dproduct,  // (O, N, P)
-    int rectify,                     // 0: y is not read
     index_t N, index_t O, index_t P) {
     const index_t size = N * O * P;
     for (index_t element = first_element(); element < size; element += element_step()) {
         const index_t p = element % P, n = element / P % N, o = element / P / N;
-        const index_t image = (n * O + o) * P + p;
-        const real passes = rectify ? (real)((real)y[image] > 0) : 1;
-        dproduct[element] = (storage)((real)dy[image] * passes);
+        dproduct[element] = dy[(n * O + o) * P + p];
     }
 }
 
-// The bias's gradient: a block adds up a channel.
-extern "C" __global__ void __launch_bounds__(256, 1) channel_sum(
+// A block is responsible for one row, the gradient of one filter's bias. Each thread sums every 256th element of the row, then
+// the block sums the threads.
+extern "C" __global__ void __launch_bounds__(256, 1) row_sum(
     const storage* __restrict__ values,  // (O, L)
     real* __restrict__ sums,             // (O)
     index_t O, index_t L) {

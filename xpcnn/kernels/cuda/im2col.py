@@ -1,4 +1,4 @@
-"""im2col: a thread an element."""
+"""im2col: a thread an element of the columns."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from xpcnn.kernels.cuda.launch import Device
 
 
 def im2col(device: Device, x: Any, window: Window, fill: float = 0) -> Any:
-    """Substitute for `xpcnn.ops.im2col`: a thread an element, no padded copy."""
+    """Substitute for `xpcnn.ops.im2col`, without a padded copy."""
     (x,) = device.contiguous(x)
-    known = lengths(x.shape, window)
-    cols = device.xp.empty((x.shape[1], *window.size, len(x), known["OH"], known["OW"]), x.dtype)
-    device.launch("im2col", cols.size, x=x, cols=cols, fill=fill, **known)
+    sizes = lengths(x.shape, window)
+    cols = device.xp.empty((x.shape[1], *window.size, len(x), sizes["OH"], sizes["OW"]), x.dtype)
+    device.launch("im2col", cols.size, x=x, cols=cols, fill=fill, **sizes)
     return cols

@@ -1,6 +1,5 @@
-"""Dropout's coin, thrown in one launch."""
+"""Dropout masks, in one launch."""
 
-import math
 from typing import Any
 
 from xpcnn.kernels.cuda.launch import Device
@@ -10,13 +9,6 @@ def keep_mask(device: Device, shape: tuple[int, ...], p: float, counter: Any, ke
     """Substitute for `xpcnn.ops.keep_mask`, with the same bits."""
     keep = device.xp.empty(shape, bool)
     threshold = min(round(p * 2**32), 2**32 - 1)
-    device.launch(
-        "keep_mask",
-        keep.size,
-        counter=counter,
-        keep=keep,
-        key=key,
-        threshold=threshold,
-        size=math.prod(shape),
-    )
+    numbers = {"key": key, "threshold": threshold, "size": keep.size}
+    device.launch("keep_mask", keep.size, counter=counter, keep=keep, **numbers)
     return keep

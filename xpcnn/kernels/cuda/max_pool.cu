@@ -1,7 +1,17 @@
-// Max pooling. Forward leaves behind which pixel of its window won, in one byte; backward needs nothing else.
+// Max pooling. Forward also stores which tap of each window won; backward needs nothing else.
+//
+//     x                window 2 x 2, stride 2        y         winner, the tap's number i * KW + j
+//      1  5 | 0  2
+//      3  4 | 9  2                                   5  9      1  2
+//     ------+------          ---->
+//      6  6 | .  .                                   6  .      0  .     of equal pixels the first wins
+//      0  2 | .  .
+//
+// Forward, a thread is responsible for one window. The padding is minus infinity, which never wins; NaN stays NaN.
+// Backward, a thread is responsible for one pixel: it gathers dy from the windows that it won, in the order of the taps.
 #include "geometry.cuh"
 
-// The winner's number i * KW + j: a byte, or an int (-DXPCNN_WINNER=32) for windows of more than 256 pixels.
+// One byte, or an int (-DXPCNN_WINNER=32) for windows of more than 256 taps.
 #ifndef XPCNN_WINNER
 #define XPCNN_WINNER 8
 #endif
@@ -11,7 +21,6 @@ typedef unsigned char winner_t;
 typedef int winner_t;
 #endif
 
-// A thread makes one window's result. Minus infinity lies beyond the image; the first of equals wins; NaN stays.
 extern "C" __global__ void __launch_bounds__(256, 1) max_pool(
     const storage* __restrict__ x,   // (N, C, H, W)
     storage* __restrict__ y,         // (N, C, OH, OW)
@@ -20,8 +29,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) max_pool(
     int KH, int KW, int SH, int SW, int DH, int DW, int top, int left) {
     const index_t size = (index_t)N * C * OH * OW;
     for (index_t element = first_element(); element < size; element += element_step()) {
-        index_t image = element;  // once its last digits are off, n and c together
-        const int q = take_digit(image, OW), p = take_digit(image, OH);
+        index_t image = element;  // after the next line, the flat index of (n, c)
+        const int q = take_index(image, OW), p = take_index(image, OH);
         real best = -infinity();
         int first = 0;
         for (int i = 0; i < KH; ++i) {
@@ -40,7 +49,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) max_pool(
     }
 }
 
-// A thread makes one pixel: it adds what the windows that it won hand back.
 extern "C" __global__ void __launch_bounds__(256, 1) max_pool_backward(
     const storage* __restrict__ dy,       // (N, C, OH, OW)
     const winner_t* __restrict__ winner,  // (N, C, OH, OW)
@@ -49,8 +57,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) max_pool_backward(
     int KH, int KW, int SH, int SW, int DH, int DW, int top, int left) {
     const index_t size = (index_t)N * C * H * W;
     for (index_t element = first_element(); element < size; element += element_step()) {
-        index_t image = element;
-        const int w = take_digit(image, W), h = take_digit(image, H);
+        index_t image = element;  // after the next line, the flat index of (n, c)
+        const int w = take_index(image, W), h = take_index(image, H);
         real sum = 0;
         for (int i = 0; i < KH; ++i) {
             const int p = window_over(h, i, SH, DH, top, OH);

@@ -1,4 +1,4 @@
-"""Max pooling: a thread a window forward, a thread a pixel backward."""
+"""Max pooling: forward a thread a window, backward a thread a pixel."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from xpcnn.kernels.cuda.launch import Device
 def max_pool(device: Device, x: Any, window: Window) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.max_pool`."""
     (x,) = device.contiguous(x)
-    known = lengths(x.shape, window)
-    shape = (*x.shape[:2], known["OH"], known["OW"])
+    sizes = lengths(x.shape, window)
+    shape = (*x.shape[:2], sizes["OH"], sizes["OW"])
     dtype = device.xp.uint8 if window.size[0] * window.size[1] <= 256 else device.xp.int32
     y, winner = device.xp.empty(shape, x.dtype), device.xp.empty(shape, dtype)
-    device.launch("max_pool", y.size, x=x, y=y, winner=winner, **known)
+    device.launch("max_pool", y.size, x=x, y=y, winner=winner, **sizes)
     return y, winner
 
 
@@ -24,6 +24,6 @@ def max_pool_backward(
     """Substitute for `xpcnn.ops.max_pool_backward`."""
     dy, winner = device.contiguous(dy, winner)
     dx = device.xp.empty((*dy.shape[:2], *image_size), dy.dtype)
-    known = lengths(dx.shape, window)
-    device.launch("max_pool_backward", dx.size, dy=dy, winner=winner, dx=dx, **known)
+    sizes = lengths(dx.shape, window)
+    device.launch("max_pool_backward", dx.size, dy=dy, winner=winner, dx=dx, **sizes)
     return dx

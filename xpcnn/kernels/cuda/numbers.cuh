@@ -1,10 +1,10 @@
-// The types that every kernel here is written in, and how a thread finds its elements.
+// The types that every kernel is written in, and how a thread finds its elements.
 //
-// One text serves several types; the launcher compiles it once for each that is asked for:
-//   storage   what arrays hold        float;  __half with -DXPCNN_STORAGE=16;  double with -DXPCNN_STORAGE=64
-//   real      what sums are made in   float, for __half too: 11 bits do not add up; double for double
-//   index_t   where an element lies   int;  long long with -DXPCNN_INDEX=64, for arrays of 2^30 elements and more
-// A 64-bit division costs a GPU several times what a 32-bit one does, hence the choice.
+// One text serves several types. The launcher compiles it once for each set that is asked for:
+//   storage   the type of the arrays      float;  __half with -DXPCNN_STORAGE=16;  double with -DXPCNN_STORAGE=64
+//   real      the type of the arithmetic  float, for __half too, whose 11 bits are too few for a sum; double for double
+//   index_t   the type of a flat index    int;  long long with -DXPCNN_INDEX=64, for arrays of 2^30 elements and more
+// A 64-bit division costs a GPU several times as much as a 32-bit one, hence the choice.
 #pragma once
 
 #ifndef XPCNN_STORAGE
@@ -33,10 +33,15 @@ typedef long long index_t;
 #endif
 
 // Every kernel is __launch_bounds__(256, 1): blocks of 256 threads, and one block on a multiprocessor is enough. Without
-// the 1 the compiler spills registers into memory to make room for more blocks. `make kernels` watches over it.
+// the 1 the compiler spills registers to memory to make room for more blocks. `make kernels` checks for spills.
 
-// A loop from first_element() in steps of element_step() visits every element once, however many threads there are,
-// and neighbouring threads touch neighbouring elements, so that a warp's 32 reads are one long read.
+// A grid-stride loop from first_element() in steps of element_step() visits every element once, with any number of threads:
+//
+//     element    0    1   ...  255 | 256  ...  511 | 512  ...  767 | 768 ...
+//     thread     0    1   ...  255 |   0  ...  255 |   0  ...  255 |   0 ...
+//     block            0           |       1       |       0       |   1 ...          a grid of two blocks
+//
+// Neighbouring threads read neighbouring elements, so the 32 reads of a warp become one long read.
 __device__ __forceinline__ index_t first_element() { return (index_t)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ index_t element_step() { return (index_t)gridDim.x * blockDim.x; }
 

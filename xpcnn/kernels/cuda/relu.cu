@@ -1,4 +1,10 @@
-// ReLU, element by element. NaN stays NaN, as in the textbook: a broken network should show.
+// ReLU, y = max(x, 0). A thread is responsible for one element of y; backward, for one element of dx.
+//
+//     x   [ -1   3   0   nan ]               dy  [ 5   6   7   8   ]
+//            |   |   |    |     a thread            |   |   |   |       dy passes where y > 0
+//     y   [  0   3   0   nan ]   each        dx  [ 0   6   0   0   ]
+//
+// NaN stays NaN forward, as in the reference op: a fault in a network has to show.
 #include "numbers.cuh"
 
 extern "C" __global__ void __launch_bounds__(256, 1) relu(

@@ -1,16 +1,24 @@
-// Softmax and cross-entropy in one: a warp takes a row, whose 32 lanes share out the classes and agree by shuffles.
+// Softmax and cross-entropy in one kernel.
 //
 //     log p = z - max z - log sum exp(z - max z)          loss = -log p[label], or -sum t log p
 //
-// The logarithm of a tiny p is never taken. The losses of the rows are averaged by one block, in a fixed order.
+//     logits (M, D)     class   0   1   2  ...  31  32  33 ...
+//     row 0  warp 0     lane    0   1   2  ...  31   0   1 ...        a warp is responsible for a row: its lanes read every
+//     row 1  warp 1     lane    0   1   2  ...  31   0   1 ...        32nd class and agree on max and sum by shuffles
+//     ...                       (eight warps a block)
+//
+//     losses (M)  ->  mean: one block, in a fixed order
+//
+// The logarithm of a tiny p is never taken.
 #include "reduce.cuh"
 #include "sum.cuh"
 
-// What is subtracted from every logit of a row: max z + log sum exp(z - max z), in two numbers for accuracy.
+// The number that is subtracted from every logit of a row, max z + log sum exp(z - max z), kept as two for accuracy.
 struct Shift {
     real largest, log_sum;
 };
 
+// Two passes over a row by its warp: the maximum, then the sum. Every lane gets both.
 __device__ Shift row_shift(const storage* row, index_t D, int lane) {
     real largest = -infinity(), sum = 0;
     for (index_t d = lane; d < D; d += 32) largest = fmax(largest, (real)row[d]);
@@ -19,6 +27,7 @@ __device__ Shift row_shift(const storage* row, index_t D, int lane) {
     return {largest, log(warp_sum(sum))};
 }
 
+// A warp is responsible for a row: probabilities, and loss = -log p[label] by lane 0.
 extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels(
     const storage* __restrict__ logits,    // (M, D)
     const long long* __restrict__ labels,  // (M)
@@ -32,13 +41,14 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels(
         for (index_t d = lane; d < D; d += 32)
             probabilities[m * D + d] = (storage)exp((real)row[d] - shift.largest - shift.log_sum);
         if (lane == 0) {
-            // Labels are checked on the host. One that slips through reads no foreign memory: the loss is NaN, and shows.
+            // The host checks labels that it has. For others: a label out of range makes the loss NaN and reads nothing.
             const long long label = labels[m];
             losses[m] = 0 <= label && label < D ? shift.log_sum - ((real)row[label] - shift.largest) : not_a_number();
         }
     }
 }
 
+// A warp is responsible for a row: probabilities, and loss = -sum t log p.
 extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_rows(
     const storage* __restrict__ logits,   // (M, D)
     const storage* __restrict__ targets,  // (M, D)
@@ -60,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_rows(
     }
 }
 
-// One block: a sum over blocks would need atomics or a second launch, and a batch is short.
+// One block sums all losses: several blocks would need atomics or a second launch, and a batch is short.
 extern "C" __global__ void __launch_bounds__(256, 1) mean(
     const real* __restrict__ values,  // (M)
     real* __restrict__ result,        // (1)
@@ -71,6 +81,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) mean(
     if (threadIdx.x == 0) result[0] = sum / (real)M;
 }
 
+// A thread is responsible for one element: dz = (p - 1) / M at the label, p / M elsewhere.
 extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels_backward(
     const storage* __restrict__ probabilities,  // (M, D)
     const long long* __restrict__ labels,       // (M)
@@ -83,10 +94,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_labels_bac
     }
 }
 
+// A thread is responsible for one element: dz = (p sum t - t) / M.
 extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_of_rows_backward(
     const storage* __restrict__ probabilities,  // (M, D)
     const storage* __restrict__ targets,        // (M, D)
-    const real* __restrict__ sums,              // (M): of a row of targets
+    const real* __restrict__ sums,              // (M): the sum of each row of targets
     storage* __restrict__ dlogits,              // (M, D)
     index_t M, index_t D) {
     for (index_t element = first_element(); element < M * D; element += element_step()) {

@@ -9,19 +9,11 @@ from xpcnn.kernels.precision import computing
 def softmax_cross_entropy(device: Device, logits: Any, labels: Any) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.softmax_cross_entropy`."""
     xp, (M, D) = device.xp, logits.shape
-    logits, targets, of = _prepare(device, logits, labels)
+    logits, targets, kernel = _prepared(device, logits, labels)
     probabilities = xp.empty(logits.shape, logits.dtype)
     losses, loss = xp.empty(M, computing(logits.dtype)), xp.empty((), computing(logits.dtype))
-    device.launch(
-        f"cross_entropy_of_{of}",
-        32 * M,
-        logits=logits,
-        **targets,
-        probabilities=probabilities,
-        losses=losses,
-        M=M,
-        D=D,
-    )
+    results = {"probabilities": probabilities, "losses": losses}
+    device.launch(kernel, 32 * M, logits=logits, **targets, **results, M=M, D=D)
     device.launch("mean", 1, values=losses, result=loss, M=M)
     return loss, probabilities
 
@@ -29,26 +21,18 @@ def softmax_cross_entropy(device: Device, logits: Any, labels: Any) -> tuple[Any
 def softmax_cross_entropy_backward(device: Device, probabilities: Any, labels: Any) -> Any:
     """Substitute for `xpcnn.ops.softmax_cross_entropy_backward`."""
     M, D = probabilities.shape
-    probabilities, targets, of = _prepare(device, probabilities, labels)
-    dlogits = device.xp.empty(probabilities.shape, probabilities.dtype)
-    if of == "rows":
-        targets["sums"] = targets["targets"].sum(axis=1, dtype=computing(dlogits.dtype))
-    device.launch(
-        f"cross_entropy_of_{of}_backward",
-        M * D,
-        probabilities=probabilities,
-        **targets,
-        dlogits=dlogits,
-        M=M,
-        D=D,
-    )
+    p, targets, kernel = _prepared(device, probabilities, labels)
+    dlogits = device.xp.empty(p.shape, p.dtype)
+    if "targets" in targets:
+        targets["sums"] = targets["targets"].sum(axis=1, dtype=computing(p.dtype))
+    device.launch(f"{kernel}_backward", M * D, probabilities=p, **targets, dlogits=dlogits, M=M, D=D)
     return dlogits
 
 
-def _prepare(device: Device, rows: Any, labels: Any) -> tuple[Any, dict[str, Any], str]:
-    """Return contiguous rows, the targets under the name they have in the kernel, and which kernel that is."""
+def _prepared(device: Device, rows: Any, labels: Any) -> tuple[Any, dict[str, Any], str]:
+    """Return contiguous rows, the targets under their name in the kernel, and the kernel's name."""
     if labels.ndim == 1:
         rows, labels = device.contiguous(rows, labels.astype(device.xp.int64, copy=False))
-        return rows, {"labels": labels}, "labels"
+        return rows, {"labels": labels}, "cross_entropy_of_labels"
     rows, targets = device.contiguous(rows, labels.astype(rows.dtype, copy=False))
-    return rows, {"targets": targets}, "rows"
+    return rows, {"targets": targets}, "cross_entropy_of_rows"

@@ -14,52 +14,47 @@ from pathlib import Path
 from xpcnn._disk.caches import Unsafe, private_folder, say, user_folder
 from xpcnn.errors import KernelError
 
-INCLUDE = Path(__file__).parent / "include"
-"""What a kernel's text sees."""
-
-RUNTIME = Path(__file__).parent / "runtime"
-"""What runs it."""
+INCLUDE, RUNTIME = (Path(__file__).parent / folder for folder in ("include", "runtime"))
+"""The headers that a kernel's text sees, and the text that runs it."""
 
 FLAGS = ("-std=c++17", "-O1", "-g1", "-gdwarf-4", "-fPIC", "-w", "-ffp-contract=off")
-"""No warnings, as the text is CUDA's to judge; no fused multiply-add, so that NumPy rounds alike."""
+"""No warnings, since nvcc gives those; no fused multiply-add, so that results round as NumPy's."""
 
 WATCH = (
     "-fsanitize=thread,alignment,bounds,signed-integer-overflow,shift,integer-divide-by-zero,float-cast-overflow,return",
     "-fno-sanitize-recover=all",
 )
-"""A call before every access to memory and at every undefined operation. The calls are answered in runtime/: of the
-compiler's own libraries none is linked."""
+"""A call before every access to memory and at every undefined operation. runtime/ answers these calls; the compiler's
+own
+sanitizer libraries are not linked."""
 
 SANITIZE = ("-fsanitize=address", "-fwrapv")
 
 ENVIRONMENT = "XPCNN_SIMULATED_SANITIZE"
 """Set to 1 by `sanitizer_environment`: libraries are built with the address sanitizer."""
 
+INSTEAD = "or set XPCNN_KERNELS=reference for a device without kernels"
+
 
 def why_not() -> str | None:
     """Return a sentence on why kernels cannot be simulated on this machine, or None if they can."""
     if sys.platform == "win32":
-        return (
-            "simulated CUDA kernels need ucontext, which Windows lacks; "
-            "run under WSL, or set XPCNN_KERNELS=reference for a device without kernels"
-        )
+        return f"simulated CUDA kernels need ucontext, which Windows lacks; run under WSL, {INSTEAD}"
     if compiler() is None:
-        return (
-            "simulated CUDA kernels need a C++ compiler, and neither $CXX, g++ nor clang++ is one here; "
-            "install g++, or set XPCNN_KERNELS=reference for a device without kernels"
-        )
+        need = "simulated CUDA kernels need a C++ compiler, and $CXX, g++ and clang++ are all missing"
+        return f"{need}; install g++, {INSTEAD}"
     return None
 
 
 @cache
 def compiler() -> str | None:
-    """Return the path of $CXX, g++ or clang++, the first that there is."""
+    """Return the path of $CXX, g++ or clang++, the first that exists."""
     named = (os.environ.get("CXX"), "g++", "clang++")
     return next((found for name in named if name and (found := shutil.which(name))), None)
 
 
 def cache_folder() -> Path | None:
-    """Return where libraries are to be kept: $XPCNN_SIMULATED_CACHE, or "simulated" in the user's cache, or nowhere."""
+    """Return where libraries are kept: $XPCNN_SIMULATED_CACHE, or "simulated" in the user's cache, or nowhere."""
     if named := os.environ.get("XPCNN_SIMULATED_CACHE"):
         return Path(named)
     user = user_folder()
@@ -72,10 +67,10 @@ def remark() -> str:
 
 
 def build(source: str) -> Path:
-    """Return the shared library of a C++ text, compiled now unless it was before and is undamaged.
+    """Return the shared library of a C++ text, compiled now unless an undamaged one is kept.
 
-    Its name ends in the SHA-256 of its content, which is checked before it is used: a library that was cut short
-    would end the process, and with it the word of what is wrong.
+    Its name ends in the SHA-256 of its content, which is checked before it is used: to load a truncated library ends
+    the process without an error message.
 
     Raises
     ------
@@ -85,7 +80,7 @@ def build(source: str) -> Path:
     if (reason := why_not()) or (command := compiler()) is None:
         raise KernelError(reason)
     sanitized = bool(os.environ.get(ENVIRONMENT))
-    flags = FLAGS + (SANITIZE if sanitized else WATCH)
+    flags, linked = (FLAGS + SANITIZE, SANITIZE) if sanitized else (FLAGS + WATCH, ())
     folder, key = _folder(cache_folder())[0], _key(source, command, flags)
     for library in sorted(folder.glob(f"{key}-*.so")):
         try:
@@ -96,18 +91,12 @@ def build(source: str) -> Path:
         say(f"{library} is damaged, and is compiled again: its SHA-256 is not the one in its name")
         library.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder) as own:
-        part, made = Path(own, "kernel.o"), Path(own, "kernel.so")
-        _run(
-            # from standard input, as a file's name would be in the library: equal texts make equal bytes
-            [command, *flags, f"-I{INCLUDE}", "-x", "c++", "-c", "-", "-o", str(part)],
-            "the kernel does not compile",
-            source,
-        )
-        linked = SANITIZE if sanitized else ()
-        _run(
-            [command, "-shared", *linked, str(part), str(_runtime(command, sanitized)), "-o", str(made)],
-            "the kernel's library cannot be linked",
-        )
+        compiled, made = Path(own, "kernel.o"), Path(own, "kernel.so")
+        # from standard input, since a file's name would be in the library: equal texts make equal bytes
+        arguments = [f"-I{INCLUDE}", "-x", "c++", "-c", "-", "-o", str(compiled)]
+        _run([command, *flags, *arguments], "the kernel does not compile", source)
+        arguments = [*linked, str(compiled), str(_runtime(command, sanitized)), "-o", str(made)]
+        _run([command, "-shared", *arguments], "the kernel's library cannot be linked")
         library = folder / _named(key, made)
         os.replace(made, library)  # in one step: another process may be doing the same
     return library
@@ -116,14 +105,10 @@ def build(source: str) -> Path:
 @cache
 def _runtime(command: str, sanitized: bool) -> Path:
     """Return the object file of runtime/, compiled once a process: it is the same for every kernel."""
-    folder = Path(tempfile.mkdtemp(prefix="xpcnn-runtime-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = _own_folder("xpcnn-runtime-") / "runtime.o"
     flags = (*FLAGS, "-O2", *(SANITIZE if sanitized else ()))
-    made = folder / "runtime.o"
-    _run(
-        [command, *flags, "-c", str(RUNTIME / "runtime.cpp"), "-o", str(made)],
-        "the simulator does not compile",
-    )
+    arguments = ["-c", str(RUNTIME / "runtime.cpp"), "-o", str(made)]
+    _run([command, *flags, *arguments], "the simulator does not compile")
     return made
 
 
@@ -136,7 +121,7 @@ def _run(command: list[str], failure: str, source: str = "") -> None:
 
 
 def sanitizer_environment() -> dict[str, str]:
-    """Return the environment of a process in which a kernel's every access is checked against its arrays.
+    """Return the environment of a process in which the address sanitizer checks every access of a kernel.
 
     The address sanitizer must be in the process before Python is, hence a process of its own.
 
@@ -145,44 +130,41 @@ def sanitizer_environment() -> dict[str, str]:
     KernelError
         If the compiler has no address sanitizer.
     """
-    command = compiler()
-    name = "libclang_rt.asan-x86_64.so" if command and "clang" in command else "libasan.so"
-    found = subprocess.run(
-        [command or "g++", f"-print-file-name={name}"], capture_output=True, text=True, check=False
-    )
-    library = found.stdout.strip()
+    command = compiler() or "g++"
+    name = "libclang_rt.asan-x86_64.so" if "clang" in command else "libasan.so"
+    library = _said_by(command, f"-print-file-name={name}").strip()
     if os.sep not in library:
         raise KernelError(f"{command} has no address sanitizer; install it, or set CXX=g++")
     return {
         **os.environ,
         ENVIRONMENT: "1",
         "LD_PRELOAD": library,
-        "PYTHONMALLOC": "malloc",  # each object on its own, so that a step beyond it is seen
+        "PYTHONMALLOC": "malloc",  # each object by itself, so that an access beyond it is found
         "ASAN_OPTIONS": "detect_leaks=0:exitcode=99",
     }
 
 
+@cache
+def _said_by(command: str, question: str) -> str:
+    return subprocess.run([command, question], capture_output=True, text=True, check=False).stdout
+
+
 def _key(source: str, command: str, flags: tuple[str, ...]) -> str:
     headers = [file.read_bytes() for folder in (INCLUDE, RUNTIME) for file in sorted(folder.iterdir())]
-    what = "\0".join((source, _version(command), *flags, platform.machine())).encode()
+    version = f"{command} {_said_by(command, '--version').partition(chr(10))[0]}"
+    what = "\0".join((source, version, *flags, platform.machine())).encode()
     return hashlib.sha256(b"\0".join((what, *headers))).hexdigest()[:24]
 
 
-@cache
-def _version(command: str) -> str:
-    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
-    return f"{command} {done.stdout.partition(chr(10))[0]}"
-
-
 def _named(key: str, library: Path) -> str:
-    """Return the name of a library: from what went into it, and what came out."""
+    """Return the name of a library: the key of its inputs, and the hash of its content."""
     with open(library, "rb") as file:
         return f"{key}-{hashlib.file_digest(file, 'sha256').hexdigest()}.so"
 
 
 @cache
 def _folder(wanted: Path | None) -> tuple[Path, str]:
-    """Return the folder and nothing, or one for this process and why, if it is not this user's own to write to."""
+    """Return the folder and nothing; or one for this process and why, if the folder is not safe to use."""
     try:
         if wanted is not None:
             return private_folder(wanted), ""
@@ -193,6 +175,11 @@ def _folder(wanted: Path | None) -> tuple[Path, str]:
         why = f"{wanted} cannot be written to ({error.strerror}); set XPCNN_SIMULATED_CACHE"
     why = f"compiled CUDA kernels are kept for this process only: {why}"
     say(why)
-    own = tempfile.mkdtemp(prefix="xpcnn-simulated-")
-    atexit.register(shutil.rmtree, own, ignore_errors=True)
-    return Path(own), why
+    return _own_folder("xpcnn-simulated-"), why
+
+
+def _own_folder(prefix: str) -> Path:
+    """Return a new folder that is removed when this process ends."""
+    folder = tempfile.mkdtemp(prefix=prefix)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

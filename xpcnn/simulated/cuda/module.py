@@ -1,7 +1,9 @@
-"""`RawModule` and its kernels, called as CuPy's are, and far less forgiving."""
+"""`RawModule` and its kernels: called as CuPy's are, and checked as CuPy's are not."""
 
 import ctypes
 import re
+import shutil
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,31 +11,27 @@ import numpy as np
 
 from xpcnn.errors import KernelError
 from xpcnn.simulated.cuda.build import build
-from xpcnn.simulated.cuda.places import with_places
 from xpcnn.simulated.cuda.schedules import Run, most_at_each_end, runs
 from xpcnn.simulated.cuda.translate import kernel_names, parameter_names, to_cpp
-from xpcnn.simulated.events import emit
+from xpcnn.simulated.guard import OnDevice
+from xpcnn.simulated.launches import launched
+from xpcnn.simulated.memory import address, owner
 
 MOST_THREADS, MOST_DEEP = 1024, 64
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_SHARED = 48 * 1024
-"""Bytes of shared memory that every GPU gives without being asked for more."""
+"""Bytes of shared memory that every GPU gives without a special request."""
 
 OPTION = re.compile(r"-D\w+(=.*)?|--?std=c\+\+\d+|--?ftz=(true|false)|--?(generate-line-info|lineinfo)")
-"""Options of NVRTC that are known to leave every result as it is here, or as the macros say."""
+"""Options of NVRTC that leave every result as it is here, or define macros."""
 
 
 class RawModule:
-    """A CUDA text, compiled when its first kernel is asked for.
+    """A CUDA text, `code`, compiled when its first kernel is asked for.
 
-    Parameters
-    ----------
-    code : str
-    options : sequence of str
-        ``-DNAME=VALUE`` defines a macro; the language (``-std=``), ``-ftz=`` and ``-lineinfo`` change nothing here. Any
-        other is refused: with ``--use_fast_math``, for instance, a GPU rounds in a way that is not simulated.
-    backend, translate_cucomplex, enable_cooperative_groups, jitify
-        Taken as CuPy takes them, and without a meaning here.
+    Of `options`, ``-DNAME=VALUE`` defines a macro; the language (``-std=``), ``-ftz=`` and ``-lineinfo`` change nothing
+    here. Any other is refused: with ``--use_fast_math``, for instance, a GPU rounds in a way that is not simulated. The
+    remaining arguments are as in CuPy, and without effect.
     """
 
     def __init__(
@@ -73,20 +71,18 @@ class RawModule:
         if self._library is None:
             macros = [option[2:].partition("=") for option in self.options if option.startswith("-D")]
             text = to_cpp(self.code, {name: value or "1" for name, _, value in macros})
-            # PyDLL: one launch at a time, whatever threads Python has, for a library has one set of fibers
+            # PyDLL: one launch at a time, whatever threads Python has, since a library has one set of fibers
             self._library = ctypes.PyDLL(str(build(text)))
 
 
 class RawKernel:
-    """One kernel: ``kernel(grid, block, args, shared_mem=0)``."""
+    """One kernel: ``kernel(grid, block, args, shared_mem=0)``. It reads all its arrays, and writes those not const."""
 
     def __init__(self, name: str, library: Any, parameters: Sequence[str]) -> None:
         self.name = name
         self._library = library
-        self._run = getattr(library, f"simulated_run_{name}")
-        self._run.restype = ctypes.c_char_p
-        types = getattr(library, f"simulated_types_{name}")
-        types.restype = ctypes.c_char_p
+        self._run, types = (getattr(library, f"simulated_{what}_{name}") for what in ("run", "types"))
+        self._run.restype = types.restype = ctypes.c_char_p
         self.types: tuple[str, ...] = tuple(types().decode().split())
         named = len(parameters) == len(self.types)
         self._names = [(parameters[i] if named else f"argument {i}").encode() for i in range(len(self.types))]
@@ -99,8 +95,10 @@ class RawKernel:
         Raises
         ------
         KernelError
-            For arguments or sizes that would make a GPU fail, or quietly compute something else, and for the faults
-            that only running shows: a race, a divergent barrier, shared memory that nobody wrote.
+            For arguments or sizes with which a GPU fails or quietly computes something else, and for the faults that
+            only a run shows: a race, a divergent barrier, shared memory that no thread wrote.
+        RaceError
+            If another stream may still be using one of the arrays.
         """
         sizes = self._sizes(grid, block, shared_mem)
         if len(args) != len(self.types):
@@ -108,21 +106,28 @@ class RawKernel:
                 f"{self.name}: expected {len(self.types)} arguments, got {len(args)}; CuPy does not count"
             )
         values = [self._value(i, *pair) for i, pair in enumerate(zip(args, self.types, strict=True))]
-        emit("launch", self.name)
+        self._run_all(values, sizes, shared_mem)
+        kinds = list(zip(args, self.types, strict=True))
+        reads = [array for array, _ in kinds if isinstance(array, OnDevice)]
+        writes = [array for array, kind in kinds if isinstance(array, OnDevice) and kind[0] == "*"]
+        if reads:
+            numbers = (value for value, kind in kinds if "*" not in kind)
+            launched(self.name, reads, writes, [*grid, *block, *numbers])
+
+    def _run_all(self, values: list[Any], sizes: Any, shared_mem: int) -> None:
+        """Run every schedule on the same values, and compare the results."""
         order = runs()
-        written = [
-            array for array, kind in zip(values, self.types, strict=True) if kind[0] == "*" and array.size
-        ]
-        before = [array.copy() for array in written] if len(order) > 1 else []
         first: list[bytes] = []
+        kinds = zip(values, self.types, strict=True)
+        written = [array for array, kind in kinds if kind[0] == "*" and array.size]
+        before = [array.copy() for array in written] if len(order) > 1 else []
         for number, run in enumerate(order):
             if number:
                 for array, values_before in zip(written, before, strict=True):
                     array[...] = values_before
-            launch = self._launch(values, *sizes, shared_mem, run, seed=number)
-            complaint = self._run(ctypes.byref(launch))
-            if complaint:
-                raise KernelError(f"{self.name}: {with_places(complaint.decode(), self._library._name)}")
+            launch = self._launch(values, sizes, shared_mem, run, number)
+            if complaint := self._run(ctypes.byref(launch)):
+                raise KernelError(f"{self.name}: {_with_places(complaint.decode(), self._library._name)}")
             results = [array.tobytes() for array in written] if len(order) > 1 else []
             if number and results != first:
                 raise KernelError(f"{self.name}: {run.fault}")
@@ -145,11 +150,11 @@ class RawKernel:
     def _value(self, position: int, argument: Any, kind: str) -> Any:
         who = f"{self.name}: argument {position}"
         if "*" in kind:
-            array = getattr(argument, "_host", argument)
+            array, dtype = getattr(argument, "_host", argument), np.dtype(kind.lstrip("c*"))
             if not isinstance(array, np.ndarray):
                 raise KernelError(f"{who}: expected an array, got {type(argument).__name__}")
-            if array.dtype != np.dtype(kind.lstrip("c*")):
-                raise KernelError(f"{who}: expected {np.dtype(kind.lstrip('c*'))}, got {array.dtype}")
+            if array.dtype != dtype:
+                raise KernelError(f"{who}: expected {dtype}, got {array.dtype}")
             if not array.flags.c_contiguous:
                 raise KernelError(f"{who}: a kernel sees no strides; pass ascontiguousarray(...)")
             if kind[0] == "*" and not array.flags.writeable:
@@ -157,9 +162,7 @@ class RawKernel:
             return array
         dtype = np.dtype(kind)
         packed = {bool: np.bool_, int: np.int64, float: np.float64}.get(type(argument))
-        value = (
-            packed(argument) if packed else argument
-        )  # CuPy packs Python's numbers so, whatever the kernel expects
+        value = packed(argument) if packed else argument  # CuPy packs Python's numbers so, for any parameter
         if not isinstance(value, np.generic) or value.dtype != dtype:
             raise KernelError(
                 f"{who}: expected np.{dtype.name}, got {type(argument).__name__}, which CuPy would pass "
@@ -167,67 +170,36 @@ class RawKernel:
             )
         return np.array(value)
 
-    def _launch(
-        self,
-        values: list[Any],
-        blocks: tuple[int, ...],
-        threads: tuple[int, ...],
-        shared_mem: int,
-        run: Run,
-        seed: int,
-    ) -> "_Launch":
-        word = ctypes.sizeof(ctypes.c_void_p)
+    def _launch(self, values: list[Any], sizes: Any, shared_mem: int, run: Run, seed: int) -> "_Launch":
+        (blocks, threads), word = sizes, ctypes.sizeof(ctypes.c_void_p)
         addresses = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-        arguments = (ctypes.c_void_p * len(values))()
-        arrays = (_Array * len(values))()
-        count = 0
+        arguments, arrays = (ctypes.c_void_p * len(values))(), []
         for i, (value, kind) in enumerate(zip(values, self.types, strict=True)):
             if "*" not in kind:
                 arguments[i] = addresses[i]
                 continue
             arguments[i] = ctypes.addressof(addresses) + i * word  # the address of the address
-            arrays[count] = _Array(
-                value.ctypes.data, arguments[i], value.nbytes, _offset(value), value.itemsize, kind[0] == "c",
-                self._names[i],
-            )  # fmt: skip
-            count += 1
+            offset, read_only = address(value) - address(owner(value)), kind[0] == "c"
+            place = (value.ctypes.data, arguments[i], value.nbytes, offset, value.itemsize)
+            arrays.append(_Array(*place, read_only, self._names[i]))
         launch = _Launch(
-            arguments,
-            arrays,
-            (ctypes.c_uint * 3)(*blocks),
-            (ctypes.c_uint * 3)(*threads),
-            shared_mem,
-            MOST_SHARED,
-            count,
-            most_at_each_end(),
-            run.schedule,
-            run.poison,
-            seed,
-        )
+            arguments, (_Array * len(arrays))(*arrays), (_UINT * 3)(*blocks), (_UINT * 3)(*threads), shared_mem,
+            MOST_SHARED, len(arrays), most_at_each_end(), run.schedule, run.poison, seed,
+        )  # fmt: skip
         launch.addresses = addresses  # kept alive as long as the launch
         return launch
 
 
-def _offset(array: np.ndarray[Any, Any]) -> int:
-    """Return how far from the beginning of the memory that was allocated an array begins."""
-    base = array
-    while isinstance(base.base, np.ndarray):
-        base = base.base
-    return int(array.ctypes.data - base.ctypes.data)
+_POINTER, _SIZE, _UINT, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int
 
 
 class _Array(ctypes.Structure):
     """The struct `simulated::Array` of include/runtime.h."""
 
     _fields_ = (
-        ("begin", ctypes.c_void_p),
-        ("argument", ctypes.c_void_p),
-        ("bytes", ctypes.c_size_t),
-        ("offset", ctypes.c_size_t),
-        ("item", ctypes.c_uint),
-        ("read_only", ctypes.c_uint),
-        ("name", ctypes.c_char_p),
-    )
+        ("begin", _POINTER), ("argument", _POINTER), ("bytes", _SIZE), ("offset", _SIZE), ("item", _UINT),
+        ("read_only", _UINT), ("name", ctypes.c_char_p),
+    )  # fmt: skip
 
 
 class _Launch(ctypes.Structure):
@@ -235,15 +207,24 @@ class _Launch(ctypes.Structure):
 
     addresses: Any
     _fields_ = (
-        ("arguments", ctypes.POINTER(ctypes.c_void_p)),
-        ("arrays", ctypes.POINTER(_Array)),
-        ("grid", ctypes.POINTER(ctypes.c_uint)),
-        ("block", ctypes.POINTER(ctypes.c_uint)),
-        ("shared_bytes", ctypes.c_size_t),
-        ("most_shared", ctypes.c_size_t),
-        ("array_count", ctypes.c_uint),
-        ("most_at_each_end", ctypes.c_uint),
-        ("schedule", ctypes.c_int),
-        ("poison", ctypes.c_int),
-        ("seed", ctypes.c_uint),
-    )
+        ("arguments", ctypes.POINTER(_POINTER)), ("arrays", ctypes.POINTER(_Array)), ("grid", ctypes.POINTER(_UINT)),
+        ("block", ctypes.POINTER(_UINT)), ("shared_bytes", _SIZE), ("most_shared", _SIZE), ("array_count", _UINT),
+        ("most_at_each_end", _UINT), ("schedule", _INT), ("poison", _INT), ("seed", _UINT),
+    )  # fmt: skip
+
+
+_PLACE = re.compile(r"\{\+([0-9a-f]+)\}")
+
+
+def _with_places(complaint: str, library: str) -> str:
+    """Write " at file:line" for each "{+offset into the library}", by addr2line where it is installed."""
+    command, found = shutil.which("addr2line"), {}
+    offsets = list(dict.fromkeys(_PLACE.findall(complaint)))
+    if command and offsets:
+        lines = subprocess.run(
+            [command, "-e", library, *offsets], capture_output=True, text=True, check=False
+        )
+        for offset, line in zip(offsets, lines.stdout.splitlines(), strict=False):
+            if known := re.search(r"([^/]+:[1-9]\d*)[^/]*$", line):
+                found[offset] = f" at {known[1]}"
+    return _PLACE.sub(lambda place: found.get(place[1], ""), complaint)

@@ -1,19 +1,19 @@
-"""In which order the threads run. A GPU promises none, so a kernel's result must not depend on it."""
+"""The order in which threads run. A GPU promises none, so a kernel's result must not depend on it."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import NamedTuple
 
+from xpcnn.simulated.events import during
+
 
 class Run(NamedTuple):
-    """One way to run a kernel: the order of its threads, and what shared memory holds at first."""
+    """One way to run a kernel: the order of its threads, and the first content of shared memory."""
 
     schedule: int
     poison: int
-    fault: str
-    """What is wrong with a kernel whose result is another one than the first run's."""
+    fault: str  # of a kernel whose result differs from the first run's
 
 
 NAN, NUMBER = 0xFF, 0x3F
@@ -32,27 +32,20 @@ EVERY = (
 _runs: ContextVar[tuple[Run, ...]] = ContextVar(
     "xpcnn.simulated.runs", default=EVERY if os.environ.get("XPCNN_SCHEDULES") == "every" else (FORWARD,)
 )
+_most_at_each_end: ContextVar[int] = ContextVar("xpcnn.simulated.most_at_each_end", default=0)
 
 
 def runs() -> tuple[Run, ...]:
-    """Return the runs that every launch is to make: the forward schedule's alone, unless asked for all."""
+    """Return the runs of every launch: forward alone, unless `every_schedule` is active."""
     return _runs.get()
 
 
-@contextmanager
-def every_schedule() -> Iterator[None]:
+def every_schedule() -> AbstractContextManager[None]:
     """Inside the ``with`` block every launch runs forward, in reverse and shuffled, and the results must agree.
 
     With XPCNN_SCHEDULES=every that holds for a whole program.
     """
-    token = _runs.set(EVERY)
-    try:
-        yield
-    finally:
-        _runs.reset(token)
-
-
-_most_at_each_end: ContextVar[int] = ContextVar("xpcnn.simulated.most_at_each_end", default=0)
+    return during(_runs, EVERY)
 
 
 def most_at_each_end() -> int:
@@ -60,14 +53,9 @@ def most_at_each_end() -> int:
     return _most_at_each_end.get()
 
 
-@contextmanager
-def ends_of_grids(blocks: int) -> Iterator[None]:
+def ends_of_grids(blocks: int) -> AbstractContextManager[None]:
     """Inside the ``with`` block only so many blocks run at either end of each grid.
 
-    So a kernel can be tried on arrays of more than 2^31 elements, of which most are never touched.
+    So a kernel can be tried on arrays of more than 2^31 elements, most of which are never touched.
     """
-    token = _most_at_each_end.set(blocks)
-    try:
-        yield
-    finally:
-        _most_at_each_end.reset(token)
+    return during(_most_at_each_end, blocks)

@@ -1,7 +1,6 @@
-"""How these kernels are compiled: without the interpreter lock, once, and kept on disk.
+"""How these kernels are compiled: once, kept on disk, and without the interpreter lock.
 
-Threads come from `xpcnn.kernels.cpu.threads`: while a compiled function runs it does not hold the lock, so two
-of them run side by side.
+So two compiled functions run at the same time, on threads of `xpcnn.kernels.cpu.threads`.
 """
 
 from collections.abc import Callable
@@ -17,14 +16,20 @@ FLAGS = {"contract", "reassoc", "nsz"}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function for each type that it is called with, when it is first called so.
+    """Compile a function for each combination of types, at the first call with them.
 
     The machine code is kept in the user's cache, or in NUMBA_CACHE_DIR, and checked before it runs (`kept`). Where
-    neither can be written to, or others may write there, it is compiled in every process anew.
+    neither can be written to, or others may write there, each process compiles it again.
     """
     dispatcher: Any = numba.njit(nogil=True, fastmath=FLAGS, error_model="numpy")(function)
     dispatcher._cache = Kept(function)
     made: Callable[..., Any] = dispatcher
+    return made
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function in the place of each call of it: an inner loop that has a name, without the cost of a call."""
+    made: Callable[..., Any] = numba.njit(inline="always")(function)
     return made
 
 

@@ -1,30 +1,33 @@
-"""ReLU and the optimizers' updates: one pass over memory, on all threads."""
+"""ReLU and the optimizers' updates by Numba: one pass over memory, see `xpcnn.kernels.cpu.elementwise`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from xpcnn.kernels.adam import corrected
-from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu import elementwise, threads
 from xpcnn.kernels.cpu.compiled.compiler import compilable, compiled
-from xpcnn.kernels.cpu.layout import in_memory_order
-from xpcnn.kernels.cpu.plain.elementwise import adam_update as pure_adam_update
-from xpcnn.kernels.cpu.plain.elementwise import momentum_update as pure_momentum_update
-from xpcnn.kernels.cpu.plain.elementwise import relu as pure_relu
-from xpcnn.kernels.cpu.plain.elementwise import relu_backward as pure_relu_backward
+from xpcnn.kernels.cpu.layout import Array
+from xpcnn.kernels.cpu.plain.elementwise import run as run_plain
 
 PIECE = 1024
 """Elements, a multiple of what any loop here takes at a time."""
 
 
-def relu(x: Any) -> Any:
-    """Substitute for `xpcnn.ops.relu`."""
-    y = np.empty_like(x)
-    if not compilable(x) or (flat := in_memory_order(x, y)) is None:
-        return pure_relu(x)
-    _share(_relu, *flat)
-    return y
+def run(name: str, arrays: list[Array], numbers: tuple[float, ...] = ()) -> None:
+    """Call a loop below on flat arrays, each thread on a range of whole pieces.
+
+    Whole pieces only: in what is left over beside whole vectors the compiler may round elsewhere than inside them.
+    """
+    length, same = arrays[0].size, all(array.shape == (arrays[0].size,) for array in arrays)
+    if not compilable(*arrays) or not same:
+        return run_plain(name, arrays, numbers)
+    loop, of_dtype = LOOPS[name], tuple(map(arrays[0].dtype.type, numbers))
+
+    def pieces(start: int, stop: int) -> None:
+        loop(*(array[start * PIECE : min(stop * PIECE, length)] for array in arrays), *of_dtype)
+
+    threads.in_parallel(pieces, -(-length // PIECE), len(arrays) * length)
+    return None
 
 
 @compiled
@@ -34,29 +37,11 @@ def _relu(x: Any, y: Any) -> None:
         y[i] = zero if x[i] <= zero else x[i]  # a NaN is not <= 0, and stays
 
 
-def relu_backward(dy: Any, y: Any) -> Any:
-    """Substitute for `xpcnn.ops.relu_backward`."""
-    dx = np.empty_like(y)
-    if not compilable(dy, y) or (flat := in_memory_order(dy, y, dx)) is None:
-        return pure_relu_backward(dy, y)
-    _share(_relu_backward, *flat)
-    return dx
-
-
 @compiled
 def _relu_backward(dy: Any, y: Any, dx: Any) -> None:
     zero, one = y.dtype.type(0), y.dtype.type(1)
     for i in range(len(y)):
         dx[i] = dy[i] * (one if y[i] > zero else zero)  # 0 inf is NaN, as in the textbook
-
-
-def momentum_update(theta: Any, g: Any, velocity: Any, lr: float, momentum: float) -> None:
-    """Substitute for `xpcnn.ops.momentum_update`."""
-    if not _flat(theta, g, velocity):
-        return pure_momentum_update(theta, g, velocity, lr, momentum)
-    real = theta.dtype.type
-    _share(_momentum_update, theta, g, velocity, numbers=(real(lr), real(momentum)))
-    return None
 
 
 @compiled
@@ -65,25 +50,6 @@ def _momentum_update(theta: Any, g: Any, velocity: Any, lr: float, momentum: flo
         v = momentum * velocity[i] - lr * g[i]
         velocity[i] = v
         theta[i] += v
-
-
-def adam_update(
-    theta: Any,
-    g: Any,
-    mean: Any,
-    squares: Any,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    t: int,
-) -> None:
-    """Substitute for `xpcnn.ops.adam_update`."""
-    if not _flat(theta, g, mean, squares):
-        return pure_adam_update(theta, g, mean, squares, lr, betas, eps, t)
-    (beta1, beta2), (step, eps) = betas, corrected(lr, betas, eps, t)
-    numbers = tuple(map(theta.dtype.type, (step, beta1, 1 - beta1, beta2, 1 - beta2, eps)))
-    _share(_adam_update, theta, g, mean, squares, numbers=numbers)
-    return None
 
 
 @compiled
@@ -98,18 +64,10 @@ def _adam_update(
         theta[i] -= step * m / (np.sqrt(v) + eps)
 
 
-def _flat(*arrays: Any) -> bool:
-    return compilable(*arrays) and all(a.shape == (arrays[0].size,) for a in arrays)
-
-
-def _share(function: Callable[..., Any], *arrays: Any, numbers: tuple[Any, ...] = ()) -> None:
-    """Call a compiled function on all of the arrays, which are flat, each thread on some of their pieces.
-
-    Whole pieces only: beside whole vectors the compiler may round elsewhere than inside them.
-    """
-    length = len(arrays[0])
-
-    def some(start: int, stop: int) -> None:
-        function(*(array[start * PIECE : min(stop * PIECE, length)] for array in arrays), *numbers)
-
-    threads.in_parallel(some, -(-length // PIECE), len(arrays) * length)
+LOOPS = {
+    "relu": _relu,
+    "relu_backward": _relu_backward,
+    "momentum_update": _momentum_update,
+    "adam_update": _adam_update,
+}
+elementwise.register("compiled", run)

@@ -1,8 +1,9 @@
 """Machine code of compiled functions on the disk: one file for each function and types, checked before it is run.
 
-Numba's own cache reads a pickle of whatever folder it finds, and a damaged index ends every run. Here a file begins
-with the SHA-256 of the rest, lies in a folder that only this user can write to, and has a name made from all that its
-content depends on. What does not fit its hash is compiled again.
+    <SHA-256 of the rest><pickle of the machine code>     in <function>-<hash of all that it depends on>.xpcnn
+
+Numba's own cache reads a pickle from whatever folder it finds, and a damaged index ends every run. Here the folder is
+one that only this user can write to, and a file that does not fit its hash is compiled again.
 """
 
 import hashlib
@@ -22,13 +23,13 @@ from numba.core.compiler import CompileResult
 
 from xpcnn._disk.caches import Unsafe, private_folder, say, user_folder
 
-_dumps: Any = serialize.dumps  # knows how to write functions and types, as pickle does not
+_dumps: Any = serialize.dumps  # writes functions and types, unlike pickle
 _rebuild: Any = CompileResult._rebuild
 
 
 @cache
 def folder() -> tuple[Path | None, str]:
-    """Return where machine code is kept, or None and why it is compiled in every process anew."""
+    """Return the folder of the machine code, or None and why each process compiles it again."""
     named = os.environ.get("NUMBA_CACHE_DIR")
     user = user_folder()
     if not named and user is None:
@@ -50,7 +51,7 @@ def remark() -> str:
 
 
 class Kept(caching._Cache):
-    """What Numba asks for the machine code of one function."""
+    """The cache of one function's machine code, with the methods that Numba calls."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -60,13 +61,13 @@ class Kept(caching._Cache):
         return str(folder()[0])
 
     def enable(self) -> None:
-        """Nothing: it is."""
+        """Do nothing: it is enabled."""
 
     def disable(self) -> None:
-        """Nothing: NUMBA_DISABLE_JIT is for that."""
+        """Do nothing: NUMBA_DISABLE_JIT is for that."""
 
     def flush(self) -> None:
-        """Nothing: a file's name has all that could make it stale."""
+        """Do nothing: a file's name has all that could make it stale."""
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the compiled function for these types, or None."""
@@ -122,7 +123,7 @@ class Kept(caching._Cache):
 
 @cache
 def _versions() -> tuple[str, ...]:
-    """Return what all machine code depends on: every source here, as that of one holds that of others."""
+    """Return what all machine code depends on: every source here, since one function contains others."""
     sources = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())

@@ -1,8 +1,16 @@
-"""The innermost loops of convolution: a tile of results stays in the vector registers while the taps go by.
+"""The innermost loops of convolution: a tile of results stays in the vector registers during the whole sum.
 
-Numba has no vectors of its own, so these lines write LLVM's. How large a tile is, P rows by V vectors, the caller
-says by the lengths of two tuples: they belong to the types, so the loops over p and v are unrolled here, and the
-machine code holds the loop over k, or q, alone.
+                 vector 0   vector 1   vector 2           P = 4 filters, V = 3 vectors of numbers q of an output row
+    filter 0        +          +          +
+    filter 1        +          +          +               y: for each tap k, V vectors of x are loaded; for each filter
+    filter 2        +          +          +               its weight is broadcast and multiply-added to V sums
+    filter 3        +          +          +
+                                                          dW: columns are taps; for each vector of q, V vectors of x and
+    a + is a register of sums, one for each lane          P of dy are loaded, and in the end the lanes are added up
+
+Numba has no vectors, so these functions write LLVM's instructions. The caller gives the size of a tile, P by V, as the
+lengths of two tuples, `unroll_p` and `unroll_v`: lengths are part of a tuple's type, so that the loops over p and v are
+unrolled here, and the machine code has one loop, over k or q.
 
 References
 ----------
@@ -20,10 +28,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 Value = Any
-"""Of LLVM: a number, a pointer or a vector that the machine code will hold."""
+"""A value of LLVM's: a number, a pointer or a vector in the machine code."""
 
 machine_code: Callable[[Callable[..., Any]], Callable[..., Any]] = intrinsic
-"""Numba's decorator, with types: what it decorates returns a signature and the function that writes the code."""
+"""Numba's decorator, with types: the decorated function returns a signature, and the function that writes the code."""
 
 
 def _registers() -> tuple[int, int]:
@@ -39,22 +47,21 @@ def _registers() -> tuple[int, int]:
 REGISTER_BYTES, REGISTERS = _registers()
 
 VECTORS = {1: 8, 2: 5, 4: 3, 6: 2} if REGISTERS == 16 else {1: 15, 2: 10, 4: 6, 6: 4}
-"""V for each P: with P V sums, V vectors of x and a weight there are as many values as registers, or a few less."""
+"""V for each P: the P*V sums, V vectors of x and a weight fill the registers, or all but a few."""
 
 
 @machine_code
 def sum_of_taps(
-    typing: Any, tall: Any, wide: Any, x: Any, at: Any, taps: Any, k: Any, count: Any, weight: Any, first: Any,
+    typing: Any, unroll_p: Any, unroll_v: Any, x: Any, at: Any, taps: Any, k: Any, count: Any, weight: Any, first: Any,
     bias: Any, o: Any, add: Any, y: Any, to: Any, line: Any,
 ) -> Any:  # fmt: skip
-    """y[p, q] = bias[p] + sum over `count` k of weight[k, p] x[taps[k] + q], for P rows and V vectors of q.
+    """y[p, q] = bias[p] + sum over `count` k of weight[k, p] x[taps[k] + q], for P filters and V vectors of q.
 
-    All arrays are flat: x begins `at`, the taps at `k`, weight (K,P) at `first`, bias (P,) at `o`, and y at `to`,
-    its rows `line` apart. With `add`, y[p, q] stands for bias[p]. Every x that is loaded serves P rows, every weight
-    V vectors; y is written once.
+    All arrays are flat: x begins at `at`, the taps at `k`, weight (K,P) at `first`, bias (P,) at `o`, and y at `to`;
+    filter p of y begins p * `line` later. With `add`, the sum begins with y[p, q] in place of bias[p].
     """
-    P, V, i = tall.count, wide.count, types.intp
-    signature = types.void(tall, wide, x, i, taps, i, i, weight, i, bias, i, types.boolean, y, i, i)
+    P, V, i = unroll_p.count, unroll_v.count, types.intp
+    signature = types.void(unroll_p, unroll_v, x, i, taps, i, i, weight, i, bias, i, types.boolean, y, i, i)
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Value:
         code = Code(context, builder, signature, arguments, x.dtype)
@@ -85,16 +92,16 @@ def sum_of_taps(
 
 @machine_code
 def add_products(
-    typing: Any, tall: Any, wide: Any, dy: Any, d_at: Any, rows: Any, o: Any, x: Any, at: Any, taps: Any, k: Any,
-    count: Any, dweight: Any, to: Any, line: Any,
+    typing: Any, unroll_p: Any, unroll_v: Any, dy: Any, d_at: Any, rows: Any, o: Any, x: Any, at: Any, taps: Any,
+    k: Any, count: Any, dweight: Any, to: Any, line: Any,
 ) -> Any:  # fmt: skip
-    """dweight[p, v] += sum over q of dy[rows[p] + q] x[taps[v] + q], for P rows, V taps and `count` vectors of q.
+    """dweight[p, v] += sum over q of dy[rows[p] + q] x[taps[v] + q], for P filters, V taps and `count` vectors of q.
 
-    All arrays are flat: dy begins at `d_at`, rows at `o`, x `at`, taps at `k`, and dweight at `to`, its rows `line`
-    apart.
+    All arrays are flat: dy begins at `d_at`, rows at `o`, x at `at`, taps at `k`, and dweight at `to`; filter p of
+    dweight begins p * `line` later.
     """
-    P, V, i = tall.count, wide.count, types.intp
-    signature = types.void(tall, wide, dy, i, rows, i, x, i, taps, i, i, dweight, i, i)
+    P, V, i = unroll_p.count, unroll_v.count, types.intp
+    signature = types.void(unroll_p, unroll_v, dy, i, rows, i, x, i, taps, i, i, dweight, i, i)
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Value:
         code = Code(context, builder, signature, arguments, x.dtype)
@@ -124,7 +131,7 @@ def add_products(
 
 
 class Code:
-    """What the two tiles are written with: pointers into arrays, vectors that fill a register."""
+    """Writes LLVM's instructions for the two tiles: pointers into arrays, vectors that fill a register."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, dtype: Any) -> None:
         self.builder = builder
@@ -164,7 +171,7 @@ class Code:
         )
 
     def sum(self, value: Value) -> Value:
-        """Add up the lanes of a vector: one half onto the other until a single one is left."""
+        """Add up the lanes of a vector: one half to the other until a single lane is left."""
         half = self.lanes // 2
         while half:
             halves = (self._pick(value, list(range(at, at + half))) for at in (0, half))
@@ -176,7 +183,7 @@ class Code:
         return self.builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), chosen)
 
     def variables(self, P: int, V: int) -> list[list[Value]]:
-        """Return P x V variables; LLVM keeps them in registers."""
+        """Return P x V vectors, which LLVM keeps in registers."""
         return [[self._variable() for _ in range(V)] for _ in range(P)]
 
     def _variable(self) -> Value:

@@ -1,30 +1,25 @@
-"""NumPy substitutes: the batch last in memory, a block of rows at a time, on all cores. Read these last.
+"""NumPy substitutes: the batch is last in memory, a block of rows at a time, on all cores. Read these last.
 
-Arrays stay (N,C,H,W) to everybody, but a convolution lays its result out as (H,C,W,N) and hands out a view;
-NumPy's elementwise functions keep the order they find. See `layout` for why.
+Arrays are (N,C,H,W) to all callers, but a convolution stores its result as (H,C,W,N) and returns a view of it;
+NumPy's elementwise functions keep the order they find. `layout` has a drawing and the reason.
 """
 
-from xpcnn.kernels.cpu import threads
-from xpcnn.kernels.cpu.plain.affine import affine, affine_backward, flatten
-from xpcnn.kernels.cpu.plain.conv import conv, conv_backward
-from xpcnn.kernels.cpu.plain.elementwise import adam_update, momentum_update, relu, relu_backward
-from xpcnn.kernels.cpu.plain.normalization import batch_norm, batch_norm_backward, batch_statistics
-from xpcnn.kernels.cpu.plain.pooling import average_pool, max_pool, max_pool_backward
-from xpcnn.kernels.cpu.workspace import keep_freed_memory, workspace_bytes, workspace_held
-from xpcnn.kernels.precision import in_single
+from importlib import import_module
+from pkgutil import iter_modules
 
-SUBSTITUTES = {
-    op.__name__: in_single(op)
-    for op in (
-        adam_update, affine, affine_backward, average_pool, batch_norm, batch_norm_backward, conv, conv_backward,
-        flatten, max_pool, max_pool_backward, momentum_update, relu, relu_backward,
-    )
-} | {"batch_statistics": batch_statistics}  # fmt: skip
+from xpcnn.kernels.cpu import threads
+from xpcnn.kernels.cpu.workspace import keep_freed_memory, workspace_bytes, workspace_held
+from xpcnn.kernels.registry import registered
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")  # its substitutes register themselves
+
+SUBSTITUTES = registered("plain")
 
 keep_freed_memory()
 threads.take_over_from_blas()
 
 WORKSPACE = workspace_held, workspace_bytes
-"""Functions that tell the bytes it holds, and what XPCNN_WORKSPACE allows."""
+"""Functions that return the bytes it holds, and what XPCNN_WORKSPACE allows."""
 
 REMARK = f"the kernels share their work among {threads.count()} threads (XPCNN_THREADS), and hold BLAS to one in each"

@@ -1,4 +1,9 @@
-"""The affine layer on all threads, and for features whose batch lies last."""
+"""The affine layer on all threads, and for features whose batch is last in memory.
+
+y (N, O)      =  x (N, I)  @  W^T (I, O)          a task: a range of the longer side of the result:
+dW (O, I)     =  dy^T      @  x                       | task 0 | task 1 | ... |   columns, or rows
+dx (N, I)     =  dy        @  W
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,14 +14,16 @@ import numpy as np
 
 from xpcnn.kernels.cpu import shares, threads
 from xpcnn.kernels.cpu.layout import Array
+from xpcnn.kernels.registry import substitute
 
 GRAIN, LENGTH = 1 << 24, 256
-"""What a share has, or more: multiply-adds, and rows or columns, for BLAS copies the other matrix for each share."""
+"""Multiply-adds of a task, and its rows or columns, or more: BLAS copies the other matrix for each task."""
 
 
+@substitute("plain")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """Substitute for `xpcnn.ops.affine`."""
-    rows = x.reshape(-1, x.shape[-1])
+    rows = x.reshape(-1, x.shape[-1])  # (N, I)
     y = np.empty((len(rows), len(weight)), x.dtype)
     threads.in_turn(_product(rows, weight.T, y), products=y.size * rows.shape[1])
     if bias is not None:
@@ -24,9 +31,10 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     return y.reshape(*x.shape[:-1], len(weight))
 
 
+@substitute("plain")
 def affine_backward(dy: Any, x: Any, weight: Any, need_dx: bool = True) -> tuple[Any, Any, Any]:
-    """Substitute for `xpcnn.ops.affine_backward`: dx in the memory order of x, so what follows need not turn it."""
-    rows, features = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
+    """Substitute for `xpcnn.ops.affine_backward`: dx has the memory order of x, so that nothing transposes it later."""
+    rows, features = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])  # (N, O), (N, I)
     dweight, dx = np.empty(weight.shape, dy.dtype), None
     products = _product(rows.T, features, dweight)
     if need_dx and x.ndim == 2 and x.flags.f_contiguous:
@@ -40,17 +48,20 @@ def affine_backward(dy: Any, x: Any, weight: Any, need_dx: bool = True) -> tuple
 
 
 def _product(a: Array, b: Array, out: Array) -> list[Callable[[], Any]]:
-    """Return tasks that write A @ B to `out`: each a share of the longer side of the result, however many threads."""
+    """Return tasks that write A @ B to `out`: each a range of its longer side, however many threads there are."""
     products, longer = out.size * len(b), max(out.shape)
-    parts = shares.cut(longer, min(products // GRAIN, longer // LENGTH), products)
+    ranges = shares.cut(longer, min(products // GRAIN, longer // LENGTH), products)
     if len(a) >= b.shape[1]:
-        return [partial(np.matmul, a[part], b, out=out[part]) for part in parts]
-    return [partial(np.matmul, a, b[:, part], out=out[:, part]) for part in parts]
+        return [partial(np.matmul, a[rows], b, out=out[rows]) for rows in ranges]
+    return [partial(np.matmul, a, b[:, columns], out=out[:, columns]) for columns in ranges]
 
 
+@substitute("plain")
 def flatten(x: Any) -> Any:
-    """Substitute for `xpcnn.ops.flatten`: images whose batch lies last become features whose batch does."""
+    """Substitute for `xpcnn.ops.flatten`: from (H,C,W,N) to (I,N), which keeps the batch last in memory."""
     N, features = len(x), prod(x.shape[1:])
     if x.ndim != 4 or x.strides[0] != x.itemsize:
         return x.reshape(N, features)
-    return x.transpose(1, 2, 3, 0).reshape(features, N).T  # copies rows of W*N at once
+    return (
+        x.transpose(1, 2, 3, 0).reshape(features, N).T
+    )  # (C,H,W,N) -> (I,N), a copy of W*N numbers at a time
