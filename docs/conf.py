@@ -96,6 +96,8 @@ def as_notebook(app: Any, name: str, source: list[str]) -> None:
 
 def as_restructured_text(app: Any, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
     """Keep docstrings as they are written: formulas stay indented, and ``*``, ``|`` and ``_`` are no markup."""
+    if lines and lines[0].startswith("Alias for field number"):
+        lines[:] = []  # Python's own words for a field of a named tuple
     result: list[str] = []
     sections = formula = False
     for line in lines:
