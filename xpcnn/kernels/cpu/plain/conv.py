@@ -59,7 +59,7 @@ def _correlation(
             block = by_groups(y[rows, :, columns], groups)  # (R, G, O/G, Q*N)
             np.matmul(filters, unrolled, out=block.swapaxes(0, 1))
             if bias is not None:
-                block += bias.reshape(groups, O // groups, 1)
+                block += bias.reshape(groups, O // groups, 1)  # (G, O/G, 1)
 
     return unroll_and_write
 
@@ -76,9 +76,7 @@ def _weight_gradient(dy: Array, x: Array, weight: Array, window: Window, groups:
         dfilters, dbias = (
             shares.added(terms) for terms in zip(*(sums[r.start] for r in ranges), strict=True)
         )
-        dweight = dfilters.transpose(0, 4, 2, 1, 3).reshape(
-            weight.shape
-        )  # (G,KH,C/G,KW,O/G) -> (O,C/G,KH,KW)
+        dweight = dfilters.transpose(0, 4, 2, 1, 3).reshape(weight.shape)  # (O, C/G, KH, KW)
         return dweight, dbias.astype(dy.dtype)
 
     return [partial(add, rows) for rows in ranges], gradients

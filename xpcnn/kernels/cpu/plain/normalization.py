@@ -102,4 +102,4 @@ def _for_each_row(function: Callable[[int], None], rows: Array) -> None:
 
 def _column(values: Array) -> Array:
     """Return (C,) as (C,1,1), to broadcast over a row (C,W,N)."""
-    return values.reshape(-1, 1, 1)
+    return values.reshape(-1, 1, 1)  # (C, 1, 1)
