@@ -280,9 +280,9 @@ FAULTS = [
     ),
     *faults(
         "plain", "plain/normalization.py",
-        ("sums[h] = of_row", "sums[h - 1] += of_row", "batch_statistics"),
-        ("centered: Array = rows[h] - _column(mean)\n        centered *= drows",
-         "centered: Array = rows[0] - _column(mean)\n"
+        ("of_rows[h] = term", "of_rows[h - 1] = term[::-1]", "batch_statistics"),
+        ("centered = rows[h] - _column(mean)\n        centered *= drows",
+         "centered = rows[0] - _column(mean)\n"
          "        centered *= drows", "batch_norm_backward"),
         ("np.subtract(rows[h], _column(mean), out=y[h])",
          "np.subtract(rows[h - 1], _column(mean), out=y[h])", "batch_norm"),

@@ -27,13 +27,13 @@ CHANNELS = 32
 def filters_by_rows(weight: Array, groups: int) -> Array:
     """Order filters as rows of an image are: (O,C/G,KH,KW) -> (G, O/G, KH, C/G*KW)."""
     O, C, KH, KW = weight.shape
-    return weight.swapaxes(1, 2).reshape(groups, O // groups, KH, C * KW)
+    return weight.swapaxes(1, 2).reshape(groups, O // groups, KH, C * KW)  # (G, O/G, KH, C/G*KW)
 
 
 def by_groups(block: Array, groups: int) -> Array:
     """View a block of an output by groups: (R,O,Q,N) -> (R,G,O/G,Q*N)."""
     R, O, Q, N = block.shape
-    return block.reshape(R, groups, O // groups, Q * N)
+    return block.reshape(R, groups, O // groups, Q * N)  # (R, G, O/G, Q*N)
 
 
 def col2im_tasks(
@@ -53,14 +53,13 @@ def _add_columns(dy: Array, filters: Array, window: Window, pad: Pair, dx: Array
     dx = dx.reshape(H, groups, C // groups, W, N)[:, :, channels]  # (H, G, c, W, N)
     dx[...] = 0
     transposed = filters.reshape(groups, O // groups, KH, C // groups, KW)[:, :, :, channels]
-    transposed = transposed.reshape(groups, 1, O // groups, KH * c * KW).swapaxes(
-        2, 3
-    )  # (G, 1, KH*c*KW, O/G)
+    transposed = transposed.reshape(groups, 1, O // groups, KH * c * KW)  # (G, 1, O/G, KH*c*KW)
+    transposed = transposed.swapaxes(2, 3)
     R, Q = fitting(OH, OW, groups * KH * c * KW * N * dx.itemsize)
     for rows, columns in product(pieces(slice(0, OH), R), pieces(slice(0, OW), Q)):
         R, Q = rows.stop - rows.start, columns.stop - columns.start
         d = by_groups(dy[rows, :, columns], groups).swapaxes(0, 1)  # (G, R, O/G, Q*N)
-        products = (transposed @ d).reshape(groups, R, KH, c, KW, Q, N)
+        products = (transposed @ d).reshape(groups, R, KH, c, KW, Q, N)  # (G, R, KH, c, KW, Q, N)
         taps = taps_along_width(W, KW, SW, DW, columns.start * SW - left, Q)
         for i in range(KH):
             image_rows, window_rows = overlap(rows.start * SH + i * DH - top, SH, R, H)

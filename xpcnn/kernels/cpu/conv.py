@@ -66,6 +66,6 @@ def flipped(weight: Array, window: Window, pad: Pair, groups: int) -> tuple[Any,
     """
     O, C, KH, KW = weight.shape
     filters = weight[:, :, ::-1, ::-1].reshape(groups, O // groups, C, KH, KW).swapaxes(1, 2)
-    filters = filters.reshape(groups * C, O // groups, KH, KW)
+    filters = filters.reshape(groups * C, O // groups, KH, KW)  # (C, O/G, KH, KW)
     top, left = (extent - 1 - begin for extent, begin in zip(window.extent, pad, strict=True))
     return filters, Window(window.size, 1, 0, window.dilation), (top, left)

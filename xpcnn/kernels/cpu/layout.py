@@ -46,7 +46,7 @@ def matrices(rows: Array, first: int, height: int, step: int, count: int, column
 def rows_of(x: Array) -> Array:
     """Return (N,C,...) as contiguous (H,C,W,N): W is the last axis, H all before it, 1 where there is none."""
     (N, C), (*rows, W) = x.shape[:2], x.shape[2:] or (1,)
-    return rows_first(x.reshape(N, C, prod(rows), W))
+    return rows_first(x.reshape(N, C, prod(rows), W))  # (N, C, H, W)
 
 
 def in_shape(rows: Array, shape: tuple[int, ...]) -> Array:

@@ -93,7 +93,7 @@ def _weight_gradient(dy: Array, x: Array, weight: Array, window: Window, groups:
         )
 
     def sums(dweight: Array) -> Array:
-        by_rows = dweights.sum(axis=0)[:, : O // groups, :K].reshape(O, KH, CG, KW)
+        by_rows = dweights.sum(axis=0)[:, : O // groups, :K].reshape(O, KH, CG, KW)  # (O, KH, C/G, KW)
         dweight[...] = by_rows.swapaxes(1, 2)
         dbias: Array = dbiases.sum(axis=0).astype(dy.dtype)
         return dbias
@@ -122,7 +122,7 @@ def _in_tiles(array: Array, P: int) -> Array:
     G, O, K = array.shape
     tiles = np.zeros((G, _round_up(O, P), K), array.dtype)
     tiles[:, :O] = array
-    return tiles.reshape(G, -1, P, K)
+    return tiles.reshape(G, -1, P, K)  # (G, T, P, K)
 
 
 def _round_up(number: int, multiple: int) -> int:

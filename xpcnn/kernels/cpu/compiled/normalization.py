@@ -117,7 +117,7 @@ def _lines(x: Array) -> Array:
     """Return (N,C,...) as contiguous (H,C,W*N) in single or double precision."""
     rows = rows_of(x)
     (H, C), Q = rows.shape[:2], rows.shape[2] * rows.shape[3]
-    rows = rows.reshape(H, C, Q)
+    rows = rows.reshape(H, C, Q)  # (H, C, W*N)
     return rows if rows.dtype == np.float32 else rows.astype(np.float64, copy=False)
 
 

@@ -28,7 +28,7 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     threads.in_turn(_product(rows, weight.T, y), products=y.size * rows.shape[1])
     if bias is not None:
         y += bias
-    return y.reshape(*x.shape[:-1], len(weight))
+    return y.reshape(*x.shape[:-1], len(weight))  # (..., O)
 
 
 @substitute("plain")
@@ -63,7 +63,6 @@ def flatten(x: Any) -> Any:
     """Substitute for `xpcnn.ops.flatten`: from (H,C,W,N) to (I,N), which keeps the batch last in memory."""
     N, features = len(x), prod(x.shape[1:])
     if x.ndim != 4 or x.strides[0] != x.itemsize:
-        return x.reshape(N, features)
-    return (
-        x.transpose(1, 2, 3, 0).reshape(features, N).T
-    )  # (C,H,W,N) -> (I,N), a copy of W*N numbers at a time
+        return x.reshape(N, features)  # (N, I)
+    rows = x.transpose(1, 2, 3, 0).reshape(features, N)  # (I, N), a copy of W*N numbers at a time
+    return rows.T

@@ -60,7 +60,7 @@ def _correlation(
             block = by_groups(y[rows, :, columns], groups)  # (R, G, O/G, Q*N)
             np.matmul(filters, unrolled, out=block.swapaxes(0, 1))
             if bias is not None:
-                block += bias.reshape(groups, O // groups, 1)
+                block += bias.reshape(groups, O // groups, 1)  # (G, O/G, 1)
 
     return unroll_and_write
 

@@ -9,7 +9,7 @@ So a sum is the same for any number of threads. NumPy adds the numbers of a row 
 product, may add them one after the other, and then a million equal numbers lose two digits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,14 +25,14 @@ def batch_statistics(x: Any) -> tuple[Any, Any]:
     """Substitute for `xpcnn.ops.batch_statistics`."""
     x = x.astype(computing(x.dtype), copy=False)
     rows, M = rows_of(x), x.size // x.shape[1]  # (H, C, W, N)
-    mean = _sum_over_rows(lambda h: rows[h], rows) / M
+    mean = _sums(lambda h: iter([rows[h]]), rows)[0] / M
 
-    def squares(h: int) -> Array:
-        centered: Array = rows[h] - _column(mean)
+    def squares(h: int) -> Iterator[Array]:
+        centered = rows[h] - _column(mean)
         centered *= centered
-        return centered
+        yield centered
 
-    return mean, _sum_over_rows(squares, rows) / M
+    return mean, _sums(squares, rows)[0] / M
 
 
 @substitute("plain")
@@ -57,13 +57,14 @@ def batch_norm_backward(
     """Substitute for `xpcnn.ops.batch_norm_backward`."""
     drows, rows, inverse, M = rows_of(dy), rows_of(x), 1 / np.sqrt(variance + eps), x.size // x.shape[1]
 
-    def products(h: int) -> Array:
-        centered: Array = rows[h] - _column(mean)
+    def gradients(h: int) -> Iterator[Array]:
+        yield drows[h]
+        centered = rows[h] - _column(mean)
         centered *= drows[h]
-        return centered
+        yield centered
 
-    dbias, dweight = _sum_over_rows(lambda h: drows[h], rows), _sum_over_rows(products, rows) * inverse
-    scale = weight * inverse
+    dbias, products = _sums(gradients, rows, 2)
+    dweight, scale = products * inverse, weight * inverse
     slope, offset = -scale * inverse * dweight / M, -scale * dbias / M
     dx = np.empty_like(drows)
 
@@ -79,17 +80,16 @@ def batch_norm_backward(
     return in_shape(dx, x.shape), dweight, dbias
 
 
-def _sum_over_rows(terms: Callable[[int], Array], rows: Array) -> Array:
-    """Add up each channel of terms(h), (C,W,N), for all rows h, and then the rows: (C,)."""
-    sums = np.empty(rows.shape[:2], rows.dtype)  # (H, C)
+def _sums(terms: Callable[[int], Iterator[Array]], rows: Array, number: int = 1) -> list[Array]:
+    """Return `number` sums (C,): each channel of what terms(h) yields, (C,W,N), for each row h, and then the rows."""
+    sums = np.empty((number, *rows.shape[:2]), rows.dtype)  # (number, H, C)
 
     def add(h: int) -> None:
-        of_row = terms(h)
-        sums[h] = of_row.reshape(len(of_row), of_row[0].size).sum(axis=1)  # (C, W*N), pairwise
+        for of_rows, term in zip(sums, terms(h), strict=True):
+            of_rows[h] = term.reshape(len(term), term[0].size).sum(axis=1)  # (C, W*N), pairwise
 
     _for_each_row(add, rows)
-    total: Array = sums.sum(axis=0, dtype=np.float64).astype(sums.dtype)
-    return total
+    return [of_rows.sum(axis=0, dtype=np.float64).astype(rows.dtype) for of_rows in sums]
 
 
 def _for_each_row(function: Callable[[int], None], rows: Array) -> None:
@@ -102,4 +102,4 @@ def _for_each_row(function: Callable[[int], None], rows: Array) -> None:
 
 def _column(values: Array) -> Array:
     """Return (C,) as (C,1,1), to broadcast over a row (C,W,N)."""
-    return values.reshape(-1, 1, 1)
+    return values.reshape(-1, 1, 1)  # (C, 1, 1)

@@ -47,7 +47,7 @@ def correlation(
     if not is_matrix(C, window, groups) or O > 2 * C or 5 * W > 6 * OW:
         return None
     (top, left), SH, DW = pad, window.stride[0], window.dilation[1]
-    filters = weight.transpose(3, 0, 2, 1).reshape(KW * O, KH * C)
+    filters = weight.transpose(3, 0, 2, 1).reshape(KW * O, KH * C)  # (KW*O, KH*C)
     biases = np.zeros((O, 1, 1), x.dtype) if bias is None else bias.reshape(O, 1, 1)
 
     def multiply_and_shift(start: int, stop: int) -> None:
@@ -57,7 +57,8 @@ def correlation(
             products = workspace((rows.stop - rows.start, KW, O, Q, N), x.dtype)
             for run, inside in _runs(rows, H, KH, SH, top):
                 R, height = run.stop - run.start, inside.stop - inside.start
-                of_run = products[run.start - rows.start :][:R].reshape(R, KW * O, Q * N)
+                of_run = products[run.start - rows.start :][:R]
+                of_run = of_run.reshape(R, KW * O, Q * N)  # (R, KW*O, Q*N)
                 if height:
                     pixels = matrices(x, run.start * SH - top + inside.start, height, SH, R, columns)
                     np.matmul(filters[:, inside.start * C : inside.stop * C], pixels, out=of_run)
@@ -100,7 +101,7 @@ def weight_gradient(dy: Array, x: Array, window: Window, pad: Pair, share: slice
                 gradients = matrices(dy, rows.start, 1, 1, R, tap.windows)
                 products = sum_of_products(pixels, gradients.swapaxes(1, 2))
                 of_tap[inside.start * C : inside.stop * C] += products
-    return dfilters.reshape(KW, KH, C, O).transpose(1, 2, 0, 3)
+    return dfilters.reshape(KW, KH, C, O).transpose(1, 2, 0, 3)  # (KH, C, KW, O)
 
 
 def _runs(rows: slice, H: int, KH: int, SH: int, top: int) -> Iterator[tuple[slice, slice]]:
