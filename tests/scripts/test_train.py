@@ -13,6 +13,7 @@ from xpcnn import models
 from xpcnn.backend._probe import probe_cupy
 from xpcnn.checkpoint import load_weights, read_weights
 from xpcnn.checkpoint.runs import Record
+from xpcnn.commands import run as training_run
 from xpcnn.errors import DivergenceError
 
 KEYS = {"model", "backend", "epochs", "train_loss", "test_accuracy", "seconds", "images_per_second"}
@@ -153,13 +154,13 @@ def test_a_loss_that_is_not_finite_ends_in_one_sentence(train_script, tmp_path):
 
 def test_divergence_keeps_the_weights_of_the_last_whole_epoch(train_script, monkeypatch, tmp_path):
     script = train_script.module(monkeypatch, "--limit", 100, "--output", tmp_path / "run", "--quiet")
-    true_train = script.train
+    true_train = training_run.train
 
     def diverging(*arguments, **options):
         yield next(true_train(*arguments, **options))
         raise DivergenceError("train: the loss became nan")
 
-    monkeypatch.setattr(script, "train", diverging)
+    monkeypatch.setattr(training_run, "train", diverging)
     with pytest.raises(DivergenceError, match=r"nan; the weights of epoch 1 are in .*weights\.safetensors"):
         script.main()
     load_weights(models.simple(), tmp_path / "run" / "weights.safetensors")
@@ -174,7 +175,7 @@ def test_ctrl_c_in_evaluation_saves_the_weights(train_script, monkeypatch, capsy
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(script, "evaluate", interrupted)
+    monkeypatch.setattr(training_run, "evaluate", interrupted)
     assert script.main() == 130
     assert capsys.readouterr().err == (
         "train.py: interrupted after 1 of 2 steps; the weights are in interrupted.safetensors\n"
@@ -381,7 +382,7 @@ def test_an_interrupted_run_that_diverged_keeps_the_weights_that_are_there(
     train_script, monkeypatch, tmp_path
 ):
     script = train_script.module(monkeypatch, "--limit", 100, "--epochs", 2, "--output", tmp_path / "run")
-    true, before = script.evaluate, []
+    true, before = training_run.evaluate, []
 
     def evaluate(*args, **kwargs):
         if not before:

@@ -11,6 +11,7 @@ from xpcnn.data.datasets import (
     load,
     mnist,
 )
+from xpcnn.data.folder import ImageFolder, folder, read_image
 from xpcnn.data.transforms import Compose, Crop, Flip, Normalize, RandomAffine, Shift
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Crop",
     "Dataset",
     "Flip",
+    "ImageFolder",
     "Normalize",
     "RandomAffine",
     "Shift",
@@ -29,6 +31,8 @@ __all__ = [
     "cifar10",
     "class_names",
     "fashion_mnist",
+    "folder",
     "load",
     "mnist",
+    "read_image",
 ]

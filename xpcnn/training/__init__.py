@@ -1,5 +1,6 @@
 """Training: the loop, where it stands, and how good its model is."""
 
+from xpcnn.training.average import MovingAverage
 from xpcnn.training.loop import Dataset, Metric, Progress, evaluate, predict, train
 from xpcnn.training.state import Position
 from xpcnn.training.step import step
@@ -7,6 +8,7 @@ from xpcnn.training.step import step
 __all__ = [
     "Dataset",
     "Metric",
+    "MovingAverage",
     "Position",
     "Progress",
     "evaluate",
