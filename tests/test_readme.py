@@ -57,12 +57,12 @@ def test_the_composed_network_runs():
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_the_step_is_the_loop_of_training(readme):
-    from xpcnn.training import train
+def test_the_step_is_the_one_of_training(readme):
+    from xpcnn.training import step
 
-    loop = inspect.getsource(train)
+    shown = inspect.getsource(step)
     for line in code_blocks(readme)[-1].splitlines():
-        assert line.strip() in loop
+        assert line.strip() in shown
 
 
 @pytest.mark.parametrize("readme", READMES)

@@ -37,7 +37,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the arguments."""
     timed = new_parser("benchmark", __doc__)
     add = timed.add_argument
-    add("--model", choices=models.BY_NAME, default="simple", help="network (default: %(default)s)")
+    add(
+        "--model",
+        choices=models.BY_NAME,
+        default="simple",
+        metavar="NAME",
+        help="network (default: %(default)s)",
+    )
     add("--batch-size", type=whole(1), default=100, metavar="B", help="images a step (default: %(default)s)")
     add("--optimizer", choices=optimizers.BY_NAME, default="adam", help="(default: %(default)s)")
     add("--image", type=image, metavar="CxHxW", help="random images of this shape (default: MNIST's)")
