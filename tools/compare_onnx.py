@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from list_models import build
 
 import xpcnn
 from xpcnn import models
 from xpcnn.backend import active_backend, to_device, to_host
 from xpcnn.commands.command_line import run
+from xpcnn.commands.models import build
 from xpcnn.interop import onnx as interop
 from xpcnn.layers import Layer, no_grad
 

@@ -1,9 +1,8 @@
-"""``python -m xpcnn``: a door to `xpcnn.commands`."""
+"""``python -m xpcnn``: the program `xpcnn`."""
 
-import sys
+from xpcnn.commands.main import console, main
 
-from xpcnn.commands.command_line import run
-from xpcnn.commands.main import main
+__all__ = ["main"]
 
 if __name__ == "__main__":
-    run(lambda: main(sys.argv[1:]))
+    console()

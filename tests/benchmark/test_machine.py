@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from xpcnn import benchmark
-from xpcnn.benchmark.machine import product_peak, threads
-from xpcnn.commands.diagnosis import cores
+from xpcnn.benchmark.machine import cores, product_peak, threads
 
 MODULE = sys.modules["xpcnn.benchmark.machine"]  # the package has a function of this name
 

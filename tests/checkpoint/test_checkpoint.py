@@ -303,8 +303,8 @@ def test_what_is_read_may_be_written_to(file):
 
 
 def test_a_file_that_is_missing_and_a_folder(tmp_path):
-    assert_refused(tmp_path / "absent.safetensors", "no such file", "scripts/train.py")
-    assert_refused(tmp_path, "this is a folder", "scripts/train.py")
+    assert_refused(tmp_path / "absent.safetensors", "no such file", "xpcnn train")
+    assert_refused(tmp_path, "this is a folder", "xpcnn train")
 
 
 @pytest.mark.skipif(

@@ -15,6 +15,8 @@ from xpcnn.backend._probe import FAILED, NOT_INSTALLED, NOT_REACHED, OK, Step
 from xpcnn.commands import diagnosis
 from xpcnn.commands.diagnosis import WIDTH, Attempt
 
+MACHINE = sys.modules["xpcnn.benchmark.machine"]  # the package has a function of this name
+
 WORKS = Attempt(Backend("numpy", np, np.ndarray, np.asarray, np.asarray, lambda: None, False))
 MISSING = Attempt(None, 'CuPy is not installed; run: pip install "xpcnn[cuda13]"   (xpcnn[rocm] for AMD)')
 NO_GPU = [
@@ -203,19 +205,19 @@ def test_gpus_have_name_and_memory():
 
 def test_the_host_without_sysconf_and_affinity(monkeypatch):
     """As on Windows."""
-    monkeypatch.setattr(diagnosis, "cpu_model", lambda: "Some CPU")
+    monkeypatch.setattr(MACHINE, "cpu_model", lambda: "Some CPU")
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.delattr(os, "sysconf", raising=False)
-    assert diagnosis.host_row() == ("cpu", "Some CPU, 4 cores")
+    assert MACHINE.host_row() == ("cpu", "Some CPU, 4 cores")
 
 
 def test_the_memory_of_the_host_is_pages_times_their_size(monkeypatch):
-    monkeypatch.setattr(diagnosis, "cpu_model", lambda: "Some CPU")
+    monkeypatch.setattr(MACHINE, "cpu_model", lambda: "Some CPU")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3}, raising=False)
     sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}
     monkeypatch.setattr(os, "sysconf", sizes.__getitem__, raising=False)
-    assert diagnosis.host_row() == ("cpu", "Some CPU, 1 core, 4.0 GiB of memory")
+    assert MACHINE.host_row() == ("cpu", "Some CPU, 1 core, 4.0 GiB of memory")
 
 
 def test_the_name_of_the_processor(tmp_path):
@@ -223,9 +225,9 @@ def test_the_name_of_the_processor(tmp_path):
     cpuinfo.write_text(
         "processor\t: 0\nmodel\t\t: 85\nmodel name\t: AMD EPYC 7B13: a CPU\nmodel name\t: another\n"
     )
-    assert diagnosis.cpu_model(cpuinfo) == "AMD EPYC 7B13: a CPU"
+    assert MACHINE.cpu_model(cpuinfo) == "AMD EPYC 7B13: a CPU"
     cpuinfo.write_text("processor\t: 0\nBogoMIPS\t: 50.00\n")  # as on ARM
-    assert diagnosis.cpu_model(cpuinfo) == diagnosis.cpu_model(tmp_path / "absent") != ""
+    assert MACHINE.cpu_model(cpuinfo) == MACHINE.cpu_model(tmp_path / "absent") != ""
 
 
 def test_each_blas_has_its_threads():

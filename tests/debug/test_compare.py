@@ -3,8 +3,9 @@ import functools
 import numpy as np
 import pytest
 
-from xpcnn import __main__, backend, data
+from xpcnn import backend, data
 from xpcnn.backend import use_backend
+from xpcnn.commands import main as command
 from xpcnn.debug.compare import Comparison, Difference, Quantity, compare, difference, report, running
 from xpcnn.errors import BackendError
 from xpcnn.simulated.judge import why_no_judge
@@ -194,7 +195,7 @@ def test_unknown_kernels_are_refused():
 
 @needs_the_device
 def test_the_command_reports_agreement(capsys):
-    status = __main__.main(
+    status = command.main(
         ["compare", "numpy", "simulated", "--steps", "1", "--batch-size", "4", "--kernels", "reference"]
     )
     assert status == 0
@@ -205,12 +206,12 @@ def test_the_command_reports_agreement(capsys):
 
 def test_the_command_reports_a_difference(capsys, wrong):
     wrong("relu", lambda x: x)
-    assert __main__.main(["compare", "numpy", "numpy:reference", "--steps", "1", "--batch-size", "4"]) == 1
+    assert command.main(["compare", "numpy", "numpy:reference", "--steps", "1", "--batch-size", "4"]) == 1
     assert "diverge at step 1, in layer 1+2 ReLU() + Pooling(2): output." in capsys.readouterr().out
 
 
 def test_the_command_says_in_a_sentence_what_cannot_run(capsys):
-    assert __main__.main(["compare", "numpy", "opencl", "--steps", "1"]) == 2
+    assert command.main(["compare", "numpy", "opencl", "--steps", "1"]) == 2
     assert capsys.readouterr().err.startswith("compare: backend 'opencl' is unknown")
 
 
@@ -218,5 +219,5 @@ def test_the_command_says_in_a_sentence_what_cannot_run(capsys):
                                    ["compare", "numpy", "numpy", "--tolerance", "-1"]])  # fmt: skip
 def test_wrong_arguments_are_refused(wrong, capsys):
     with pytest.raises(SystemExit, match="2"):
-        __main__.main(wrong)
+        command.main(wrong)
     assert "usage: python -m xpcnn" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Scripts run as a user runs them: as processes of their own, from another folder, on a small MNIST."""
 
-import importlib.util
+import importlib
 import os
 import signal
 import struct
@@ -35,10 +35,8 @@ class Script:
         )  # fmt: skip
 
     def module(self, monkeypatch, *arguments):
-        """Return the script as a module of this process, which believes it was called with `arguments`."""
-        spec = importlib.util.spec_from_file_location(self.path.stem, self.path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        """Return the command's module in this process, which believes it was called with `arguments`."""
+        module = importlib.import_module(f"xpcnn.commands.{self.path.stem}")
         monkeypatch.setattr(sys, "argv", [str(self.path), *map(str, arguments)])
         monkeypatch.setenv("XPCNN_DATA", str(self.folder))
         return module

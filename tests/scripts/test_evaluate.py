@@ -150,7 +150,7 @@ def test_another_model_is_refused_with_the_name_of_the_file_s_own(evaluate_scrip
 def test_another_data_set_s_shape_is_refused(evaluate_script, weights, monkeypatch):
     script = evaluate_script.module(monkeypatch, weights, "--dataset", "cifar10", "--quiet")
     nothing = Split(np.zeros((4, 3, 32, 32), np.uint8), np.zeros(4, np.int64))
-    monkeypatch.setattr(script.data, "load", lambda *arguments, **options: Dataset(nothing, nothing))
+    monkeypatch.setattr("xpcnn.data.load", lambda *arguments, **options: Dataset(nothing, nothing))
     with pytest.raises(CheckpointError, match=r"the file says: --model simple --dataset mnist$"):
         script.main()
 

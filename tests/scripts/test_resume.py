@@ -228,10 +228,25 @@ def test_a_checkpoint_that_cannot_be_resumed_is_one_sentence(short, train_script
     assert (short / "run" / "metrics.jsonl").read_bytes() == metrics
 
 
-def test_checkpoints_need_a_folder(train_script, monkeypatch, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        train_script.module(monkeypatch, "--checkpoint-every", 3).main()
-    assert "--checkpoint-every: expected --output DIR" in capsys.readouterr().err
+def test_checkpoints_need_no_folder_to_be_named(resumed, tmp_path):
+    out = resumed(tmp_path, "--model", "lenet5", "--limit", 20, "--epochs", 1, "--checkpoint-every", 1)
+    folder = out.splitlines()[-1].removeprefix("saved in ").partition(";")[0]
+    assert folder.startswith("runs/lenet5-mnist-")
+    assert "resumed in epoch 1" in resumed(tmp_path, "--resume", folder)
+
+
+def test_a_checkpoint_of_version_0_1_goes_on(short, resumed, monkeypatch):
+    """Its configuration lacks what was added since; it tested on all images."""
+    from xpcnn.commands import train
+
+    old = {
+        name: value
+        for name, value in read_config(short / "run" / "checkpoint.safetensors").items()
+        if name not in train.NEW
+    }
+    monkeypatch.setattr(train, "read_config", lambda file: old)
+    assert "resumed in epoch 2" in resumed(short, "--resume", "run")
+    assert json.loads((short / "run" / "config.json").read_text())["limit_test"] == "all"
 
 
 def test_a_configuration_of_another_program_is_refused(short, train_script, monkeypatch):

@@ -13,9 +13,10 @@ from xpcnn import models
 from xpcnn.backend._probe import probe_cupy
 from xpcnn.checkpoint import load_weights, read_weights
 from xpcnn.checkpoint.runs import Record
+from xpcnn.commands import run as training_run
 from xpcnn.errors import DivergenceError
 
-KEYS = {"model", "backend", "epochs", "train_loss", "test_accuracy", "seconds", "images_per_second"}
+KEYS = {"model", "backend", "epochs", "train_loss", "test_accuracy", "seconds", "images_per_second", "output"}
 
 
 def is_one_sentence(run):
@@ -56,10 +57,18 @@ def test_output_holds_weights_metrics_and_configuration(trained):
     assert json.loads(metadata["config"]) == config
 
 
-def test_limit_leaves_the_test_images_whole(trained):
+def test_limit_holds_for_the_test_images_too_unless_asked(trained, train_script, tmp_path):
     _, run = trained
-    correct = json.loads(run.stdout)["test_accuracy"] * 250
+    correct = json.loads(run.stdout)["test_accuracy"] * 200
     assert correct == pytest.approx(round(correct))
+    seen = []
+    for asked, images in (((), 20), (("--limit-test", 7), 7), (("--limit-test", "all"), 250)):
+        run = train_script("--limit", 20, "--epochs", 1, "--model", "lenet5", "--json", *asked, cwd=tmp_path)
+        config = json.loads(
+            (tmp_path / json.loads(run.stdout.splitlines()[-1])["output"] / "config.json").read_text()
+        )
+        seen.append((config["limit_test"], images))
+    assert seen == [(20, 20), (7, 7), ("all", 250)]
 
 
 def test_one_seed_gives_equal_files_and_former_ones_are_kept(trained, train_script, tmp_path):
@@ -94,10 +103,11 @@ def test_every_flag_arrives_and_backend_wins_over_the_environment(train_script, 
         XPCNN_BACKEND="cupy", XPCNN_DATA="nowhere",
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")  # no bar either: stderr is no terminal
-    head, epoch, *_, last = run.stdout.splitlines()
+    head, epoch, *_, last, where = run.stdout.splitlines()
     assert head == "deep on mnist: 100 images, 123,552 parameters, backend numpy"
     assert epoch.startswith("epoch 1/1  loss ")
     assert last.startswith("test accuracy ")
+    assert where == "saved in run; go on with: python scripts/evaluate.py run"
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config.items() >= (flags | {"augment": True}).items()
     load_weights(models.deep(), tmp_path / "run" / "weights.safetensors")
@@ -153,13 +163,13 @@ def test_a_loss_that_is_not_finite_ends_in_one_sentence(train_script, tmp_path):
 
 def test_divergence_keeps_the_weights_of_the_last_whole_epoch(train_script, monkeypatch, tmp_path):
     script = train_script.module(monkeypatch, "--limit", 100, "--output", tmp_path / "run", "--quiet")
-    true_train = script.train
+    true_train = training_run.train
 
     def diverging(*arguments, **options):
         yield next(true_train(*arguments, **options))
         raise DivergenceError("train: the loss became nan")
 
-    monkeypatch.setattr(script, "train", diverging)
+    monkeypatch.setattr(training_run, "train", diverging)
     with pytest.raises(DivergenceError, match=r"nan; the weights of epoch 1 are in .*weights\.safetensors"):
         script.main()
     load_weights(models.simple(), tmp_path / "run" / "weights.safetensors")
@@ -168,25 +178,24 @@ def test_divergence_keeps_the_weights_of_the_last_whole_epoch(train_script, monk
 
 @pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_in_evaluation_saves_the_weights(train_script, monkeypatch, capsys, tmp_path):
-    script = train_script.module(monkeypatch, "--limit", 100, "--epochs", 2)
+    script = train_script.module(monkeypatch, "--limit", 100, "--epochs", 2, "--output", "run")
     monkeypatch.chdir(tmp_path)
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(script, "evaluate", interrupted)
+    monkeypatch.setattr(training_run, "evaluate", interrupted)
     assert script.main() == 130
     assert capsys.readouterr().err == (
-        "train.py: interrupted after 1 of 2 steps; the weights are in interrupted.safetensors\n"
+        "train.py: interrupted after 1 of 2 steps; go on with: python scripts/train.py --resume run; "
+        "the weights are in run/weights.safetensors\n"
     )
-    load_weights(models.simple(), tmp_path / "interrupted.safetensors")
+    load_weights(models.simple(), tmp_path / "run" / "weights.safetensors")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
-@pytest.mark.parametrize(
-    ("output", "file"), [((), "interrupted.safetensors"), (("--output", "run"), "run/weights.safetensors")]
-)
-def test_ctrl_c_saves_the_weights(train_script, tmp_path, output, file):
+@pytest.mark.parametrize("output", [(), ("--output", "run")])
+def test_ctrl_c_saves_the_weights(train_script, tmp_path, output):
     process = subprocess.Popen(
         train_script.command("--epochs", 100_000, "--metrics", "metrics.jsonl", *output), cwd=tmp_path,
         env=train_script.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -201,7 +210,8 @@ def test_ctrl_c_saves_the_weights(train_script, tmp_path, output, file):
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr.startswith("train.py: interrupted after ")
-    assert stderr.endswith(f"the weights are in {file}\n")
+    file = stderr.rpartition("the weights are in ")[2].strip()
+    assert file == "run/weights.safetensors" if output else file.startswith("runs/simple-mnist-")
     load_weights(models.simple(), tmp_path / file)
     _, metadata = read_weights(tmp_path / file)
     assert f"interrupted after {metadata['steps']} of " in stderr
@@ -381,7 +391,7 @@ def test_an_interrupted_run_that_diverged_keeps_the_weights_that_are_there(
     train_script, monkeypatch, tmp_path
 ):
     script = train_script.module(monkeypatch, "--limit", 100, "--epochs", 2, "--output", tmp_path / "run")
-    true, before = script.evaluate, []
+    true, before = training_run.evaluate, []
 
     def evaluate(*args, **kwargs):
         if not before:
@@ -393,7 +403,7 @@ def test_an_interrupted_run_that_diverged_keeps_the_weights_that_are_there(
     def diverged(*args):
         raise DivergenceError("the loss is no longer finite")
 
-    monkeypatch.setattr(script, "evaluate", evaluate)
+    monkeypatch.setattr(training_run, "evaluate", evaluate)
     monkeypatch.setattr("xpcnn.checkpoint.runs.save_checkpoint", diverged)
     with pytest.raises(DivergenceError):
         script.main()

@@ -1,19 +1,20 @@
 """What a time depends on, and how fast this machine multiplies matrices."""
 
+import contextlib
 import datetime
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from xpcnn.backend import active_backend, synchronize, to_device, xp
-from xpcnn.commands.diagnosis import blas_rows, cores, gpu_rows, host_row
 
 SMALLEST, LARGEST = 512, 8192
 """Sides of the matrices that are multiplied."""
@@ -37,6 +38,55 @@ def machine() -> dict[str, str]:
         "kernels": ", ".join(sorted(backend.kernels)) or "reference",
         "date": datetime.date.today().isoformat(),
     }
+
+
+def gpu_rows(module: Any) -> list[tuple[str, str]]:
+    """Return a row for every GPU that an array module sees; none for one without ``cuda``, such as NumPy."""
+    rows: list[tuple[str, str]] = []
+    runtime: Any = module.cuda.runtime if hasattr(module, "cuda") else None
+    for index in range(runtime.getDeviceCount() if runtime else 0):
+        free, total = module.cuda.Device(index).mem_info
+        name = runtime.getDeviceProperties(index)["name"].decode()
+        rows.append((f"gpu {index}", f"{name}, {_gib(total)} of memory, {_gib(free)} free"))
+    return rows
+
+
+def host_row() -> tuple[str, str]:
+    """Return the processor, the cores that this process may use, and the machine's memory."""
+    count = cores()
+    known = [cpu_model(), f"{count} core{'s' * (count != 1)}"]
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        known.append(f"{_gib(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))} of memory")
+    return "cpu", ", ".join(known)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name where the system tells it easily, else its architecture."""
+    with contextlib.suppress(OSError):
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def blas_rows(libraries: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return name, version and threads of each BLAS among what threadpoolctl sees."""
+    rows: list[tuple[str, str]] = []
+    for library in libraries:
+        if library["user_api"] == "blas":
+            name, threads = (
+                f"{library['internal_api']} {library['version'] or ''}".strip(),
+                library["num_threads"],
+            )
+            tuned = f", for {library['architecture']}" if library.get("architecture") else ""
+            rows.append(("blas", f"{name}, {threads} thread{'s' * (threads != 1)}{tuned}"))
+    return rows or [("blas", "one that threadpoolctl does not know (Accelerate on macOS, for instance)")]
 
 
 def load() -> float | None:
@@ -79,3 +129,7 @@ def _product(side: int, seed: int) -> Callable[[], Any]:
     y = xp.matmul(a, b)
     synchronize()
     return lambda: xp.matmul(a, b, out=y)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xpcnn._table import text_table
 from xpcnn.benchmark import layers
 from xpcnn.benchmark.contest import Effort, Json, enter, in_turn, quietest, round_medians
 from xpcnn.benchmark.processes import Worker
 from xpcnn.benchmark.timing import spread, timing_table, timings
 from xpcnn.benchmark.workload import Workload
-from xpcnn.commands.diagnosis import table
 
 Environment = Mapping[str, str]
 OURS = "xpcnn"
@@ -127,4 +127,4 @@ def machine_table(machine: Mapping[str, str], effort: Effort) -> str:
     if effort.load_before is not None:
         known = f"{effort.load_before:.1f} in the minute before; a quiet machine has less than 0.5"
         rows.append(("load", known))
-    return table(("machine", ""), rows)
+    return text_table([("machine", ""), *rows], "<", width=100, least=(11,))

@@ -21,13 +21,12 @@ from xpcnn.benchmark.contest import (
     quietest,
     round_medians,
 )
-from xpcnn.benchmark.machine import threads
+from xpcnn.benchmark.machine import cores, threads
 from xpcnn.benchmark.overview import OURS, Environment, measured_peak
 from xpcnn.benchmark.phases import PHASES
 from xpcnn.benchmark.processes import Worker
 from xpcnn.benchmark.timing import spread, timings
 from xpcnn.benchmark.workload import Workload
-from xpcnn.commands.diagnosis import cores
 
 Kind: TypeAlias = Literal["batch", "width", "threads"]
 KINDS: tuple[Kind, ...] = ("batch", "width", "threads")

@@ -50,10 +50,10 @@ class Kind(NamedTuple):
 
 
 CHECKPOINT = Kind(
-    "a checkpoint that scripts/train.py --output DIR --checkpoint-every STEPS wrote",
+    "a checkpoint that xpcnn train --checkpoint-every STEPS wrote",
     "copy it again, use another checkpoint, or start the run again",
 )
-WEIGHTS = Kind("weights that scripts/train.py --output DIR wrote", "copy it again, or train again")
+WEIGHTS = Kind("weights that xpcnn train wrote", "copy it again, or train again")
 
 
 def seal(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from xpcnn._disk.files import keep_former, naming, read_bounded, remove_unfinished, replacing
-from xpcnn.checkpoint import save_checkpoint, save_weights
+from xpcnn.checkpoint import load_weights, read_weights, save_checkpoint, save_weights
 from xpcnn.checkpoint._lock import locked
 from xpcnn.errors import CheckpointError, LockedError
 from xpcnn.layers import Layer
 from xpcnn.optimizers import Optimizer
 from xpcnn.training.state import Position
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, WEIGHTS, BEST = "checkpoint.safetensors", "weights.safetensors", "best.safetensors"
+RESULT = "result.json"
 
 LARGEST_METRICS = 2**26
 """Bytes of metrics, of which a line, one epoch, has about 200."""
@@ -30,7 +31,7 @@ class Record:
     Parameters
     ----------
     config : mapping that JSON can hold
-        With "model" and "dataset", which ``scripts/evaluate.py`` reads from the weights.
+        With "model" and "dataset", which ``xpcnn evaluate`` reads from the weights.
     folder, metrics : Path or None
     resumed : Position or None
         Of a run that continues: its files stay. Lines of metrics after the position are cut off, since they are written
@@ -54,9 +55,16 @@ class Record:
         files: list[Path] = []
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self.weights = folder / "weights.safetensors"
+            self.weights = folder / WEIGHTS
             self.metrics.add(folder / "metrics.jsonl")
-            files = [self.weights, folder / CHECKPOINT, folder / "config.json"]
+            files = [
+                self.weights,
+                folder / CHECKPOINT,
+                folder / "config.json",
+                folder / BEST,
+                folder / RESULT,
+            ]
+            files += _averages(folder)
         if resumed is None:
             keep_former(*files, *self.metrics)
         for file in files:
@@ -83,6 +91,50 @@ class Record:
             with naming(path), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
+    def epochs(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics so far, those of the folder first."""
+        return _lines(max(self.metrics, key=lambda path: path.parent == self.folder)) if self.metrics else []
+
+    def save_best(self, model: Layer, steps: int, epoch: int, accuracy: float) -> None:
+        """Write the weights of the best epoch so far, and by which accuracy it is the best."""
+        if self.folder is not None:
+            self._save(
+                model, steps, self.folder / BEST, {"epoch": str(epoch), "validation_accuracy": repr(accuracy)}
+            )
+
+    def best(self) -> tuple[int, float]:
+        """Return the best epoch so far and its accuracy on the validation set; (0, -1.0) if there is none."""
+        if self.folder is None or not (self.folder / BEST).is_file():
+            return 0, -1.0
+        file = self.folder / BEST
+        _, found = read_weights(file)
+        try:
+            return int(found["epoch"]), float(found["validation_accuracy"])
+        except (KeyError, ValueError):
+            raise CheckpointError(f"{file}: it does not say its epoch and accuracy; {_REPAIR}") from None
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write the result of a run that has ended."""
+        if self.folder is not None:
+            with replacing(self.folder / RESULT) as handle:
+                handle.write((json.dumps(result, indent=2) + "\n").encode())
+
+    def save_average(self, model: Layer, steps: int) -> None:
+        """Write the averaged weights that belong to a checkpoint after `steps` steps, before that checkpoint."""
+        if self.folder is not None:
+            self._save(model, steps, _average(self.folder, steps))
+
+    def load_average(self, model: Layer, steps: int) -> None:
+        """Read the averaged weights that belong to a checkpoint after `steps` steps."""
+        if self.folder is not None:
+            load_weights(model, _average(self.folder, steps))
+
+    def forget_averages(self, steps: int) -> None:
+        """Remove the averaged weights of earlier checkpoints."""
+        for file in _averages(self.folder) if self.folder is not None else []:
+            if file != _average(self.folder or Path(), steps):
+                file.unlink(missing_ok=True)
+
     def save(self, model: Layer, steps: int) -> Path:
         """Write the weights as they are after `steps` steps, and return the file's name."""
         if self.folder is not None:
@@ -105,9 +157,20 @@ class Record:
         if self.folder is not None:
             save_checkpoint(self.folder / CHECKPOINT, model, optimizer, position, self.config)
 
-    def _save(self, model: Layer, steps: int) -> None:
+    def _save(
+        self, model: Layer, steps: int, file: Path | None = None, more: Mapping[str, str] | None = None
+    ) -> None:
         names = {name: str(self.config[name]) for name in ("model", "dataset")}
-        save_weights(model, self.weights, {**names, "steps": str(steps), "config": json.dumps(self.config)})
+        known = {**names, "steps": str(steps), "config": json.dumps(self.config), **(more or {})}
+        save_weights(model, file or self.weights, known)
+
+
+def _average(folder: Path, steps: int) -> Path:
+    return folder / f"average-{steps}.safetensors"
+
+
+def _averages(folder: Path) -> list[Path]:
+    return [file for file in folder.glob("average-*.safetensors") if file.stem.partition("-")[2].isdecimal()]
 
 
 def _cut(path: Path, epoch: int) -> None:

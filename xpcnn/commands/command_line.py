@@ -1,4 +1,4 @@
-"""What the scripts share: numbers checked as they are read, a bar that counts images, and an end in one sentence."""
+"""What the commands share: numbers checked as they are read, a bar that counts images, and an end in one sentence."""
 
 import argparse
 import math
@@ -44,14 +44,51 @@ WHERE = (
 """What --help says of --backend."""
 
 
+DOORS = ("train", "evaluate", "benchmark", "export")
+"""Commands that are a script of the repository too."""
+
+
+def called(command: str = "") -> str:
+    """Return how the reader of a message calls a command, by how this program was called.
+
+    That is "xpcnn train" where it is installed, "python -m xpcnn train", or "python scripts/train.py".
+    """
+    program = Path(sys.argv[0])
+    if program.stem == "xpcnn":
+        return f"xpcnn {command}".rstrip()
+    if program.name != "__main__.py" and command in DOORS and program.stem in DOORS:
+        return f"python scripts/{command}.py"
+    return f"python -m xpcnn {command}".rstrip()
+
+
+def speaker() -> str:
+    """Return who speaks in a message: "train.py", or "xpcnn train"."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py" or program.stem == "xpcnn":
+        command = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].isalpha() else ""
+        return f"xpcnn {command}".rstrip()
+    return program.name
+
+
+def new_parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose usage names the command as the reader calls it."""
+    name = called(command)
+    text = (
+        (description or "").replace(f"xpcnn {command}", name) if name.startswith("python s") else description
+    )
+    return argparse.ArgumentParser(
+        prog=name.removeprefix("python scripts/"), description=text, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+
+
 def run(main: Callable[[], int]) -> NoReturn:
-    """Run a script's main and exit with its code. What the user can mend is one sentence on stderr, no traceback."""
-    script = Path(sys.argv[0])
-    name = script.parent.name if script.name == "__main__.py" else script.name
+    """Run a command's main and exit with its code. What the user can fix is one sentence on stderr, no traceback."""
+    name = speaker()
     _show_warnings(name)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
-    # a pipe hears of an epoch when it ends; a name that the terminal cannot spell is no reason to stop
+    # a pipe gets an epoch's line when it ends; a name that the terminal cannot spell is no reason to stop
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
         sys.exit(main())
@@ -73,7 +110,7 @@ def run(main: Callable[[], int]) -> NoReturn:
 
 
 def _sentence(error: OSError) -> str:
-    """Say what the system would not do, and where, as far as it tells."""
+    """Say what the system refused, and where, as far as it tells."""
     places = [str(place) for place in (error.filename, error.filename2) if place is not None]
     why = reason(error)
     if not places:  # what is printed has no name
@@ -82,7 +119,7 @@ def _sentence(error: OSError) -> str:
 
 
 def _show_warnings(name: str) -> None:
-    """Let a warning of xpcnn's be one line that the script says, and say it once."""
+    """Print a warning of xpcnn's as one line, and print it once."""
     usual = warnings.formatwarning
 
     def line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
@@ -146,6 +183,18 @@ def _number(text: str, allowed: Callable[[float], bool], which: str) -> float:
     if math.isfinite(value) and allowed(value):
         return value
     raise argparse.ArgumentTypeError(f"expected a finite number {which}, such as 0.001, got {text!r}")
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read an image's size, for argparse: one number, or height x width.
+
+    >>> image_size("224"), image_size("48x64")
+    ((224, 224), (48, 64))
+    """
+    numbers = text.split("x")
+    if len(numbers) > 2 or not all(number.isdecimal() and int(number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"expected 64, or HEIGHTxWIDTH as in 48x64, got {text!r}")
+    return int(numbers[0]), int(numbers[-1])
 
 
 def image_bar(total: int, quiet: bool = False) -> "tqdm[NoReturn]":

@@ -1,4 +1,4 @@
-"""What this machine can run, and how to repair what it cannot: the text that ``python -m xpcnn`` prints.
+"""What this machine can run, and how to repair what it cannot: the text that ``xpcnn doctor`` prints.
 
 Every section is a function from what was found to rows of text, so nothing here needs a GPU to be tried.
 """
@@ -9,8 +9,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
@@ -18,6 +17,7 @@ from xpcnn import __version__, kernels
 from xpcnn._table import text_table, wrapped
 from xpcnn.backend import NAMES, Backend, use_backend
 from xpcnn.backend import _probe as probe
+from xpcnn.benchmark.machine import blas_rows, gpu_rows, host_row
 from xpcnn.errors import BackendError
 
 Row: TypeAlias = tuple[str, ...]
@@ -105,55 +105,6 @@ def step_rows(steps: Iterable[probe.Step]) -> list[Row]:
     return [(step.name, step.state, _repair(step.sentence or step.seen)) for step in steps]
 
 
-def gpu_rows(module: Any) -> list[Row]:
-    """Return a row for every GPU that an array module sees; none for one without ``cuda``, such as NumPy."""
-    rows: list[Row] = []
-    runtime: Any = module.cuda.runtime if hasattr(module, "cuda") else None
-    for index in range(runtime.getDeviceCount() if runtime else 0):
-        free, total = module.cuda.Device(index).mem_info
-        name = runtime.getDeviceProperties(index)["name"].decode()
-        rows.append((f"gpu {index}", f"{name}, {_gib(total)} of memory, {_gib(free)} free"))
-    return rows
-
-
-def host_row() -> Row:
-    """Return the processor, the cores that this process may use, and the machine's memory."""
-    count = cores()
-    known = [cpu_model(), f"{count} core{'s' * (count != 1)}"]
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
-        known.append(f"{_gib(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))} of memory")
-    return "cpu", ", ".join(known)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the processor's name where the system tells it easily, else its architecture."""
-    with contextlib.suppress(OSError):
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name" and value.strip():
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def blas_rows(libraries: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Return name, version and threads of each BLAS among what threadpoolctl sees."""
-    rows: list[Row] = []
-    for library in libraries:
-        if library["user_api"] == "blas":
-            name, threads = (
-                f"{library['internal_api']} {library['version'] or ''}".strip(),
-                library["num_threads"],
-            )
-            tuned = f", for {library['architecture']}" if library.get("architecture") else ""
-            rows.append(("blas", f"{name}, {threads} thread{'s' * (threads != 1)}{tuned}"))
-    return rows or [("blas", "one that threadpoolctl does not know (Accelerate on macOS, for instance)")]
-
-
 def kernel_row(chosen: Attempt, asked: str | None) -> Row:
     """Return which kernels run: the substitutes of the active backend, or the reference."""
     because = f"XPCNN_KERNELS={asked}" if asked else "XPCNN_KERNELS is not set"
@@ -187,7 +138,3 @@ def _repair(sentence: str) -> str:
     """Put the command that a sentence ends in on a line of its own, to be copied, and a remark below it."""
     reason, run, command = sentence.partition("run: ")
     return f"{reason.rstrip('; ')}\n{run}{command}".replace("   (", "\n(").strip()
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"

@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from xpcnn.commands.command_line import called
 from xpcnn.exercises import EXERCISES, LANGUAGES, check, load, text, write
 
 WRITTEN = {
@@ -16,8 +17,12 @@ WRITTEN = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command."""
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog=called("exercise"), description=__doc__, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("name", choices=tuple(EXERCISES), metavar="NAME", help=", ".join(EXERCISES))
     parser.add_argument(
         "file",
@@ -32,10 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="en",
         help="of the file and the report: en or ko (default en)",
     )
+    return parser
 
 
-def exercise(args: argparse.Namespace) -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Write the exercise's file, or check it and print the report; return the exit status."""
+    args = parser().parse_args(arguments)
     chosen = EXERCISES[args.name]
     path = args.file or Path(f"exercise_{args.name}.py")
     if not path.exists():
@@ -46,13 +53,3 @@ def exercise(args: argparse.Namespace) -> int:
     print(f"{args.name}: {path}")
     print(text(report, chosen, args.language))
     return 0 if report.passed else 1
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command by itself."""
-    parser = argparse.ArgumentParser(
-        prog="xpcnn exercise", description=__doc__, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    add_arguments(parser)
-    return exercise(parser.parse_args(arguments))

@@ -2,6 +2,7 @@
 
 from xpcnn.data.batches import Batches, batches
 from xpcnn.data.datasets import cache_folder, cifar10, class_names, fashion_mnist, load, mnist
+from xpcnn.data.folder import ImageFolder, folder, read_image
 from xpcnn.data.labels import check_labels
 from xpcnn.data.loader import BatchLoader
 from xpcnn.data.splits import Dataset, Split, split
@@ -15,6 +16,7 @@ __all__ = [
     "Crop",
     "Dataset",
     "Flip",
+    "ImageFolder",
     "Normalize",
     "Paired",
     "RandomAffine",
@@ -26,8 +28,10 @@ __all__ = [
     "cifar10",
     "class_names",
     "fashion_mnist",
+    "folder",
     "load",
     "mnist",
+    "read_image",
     "split",
 ]
 

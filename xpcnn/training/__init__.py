@@ -1,5 +1,6 @@
 """Training: the loop, the one call on top of it, where a training stands, and how good its model is."""
 
+from xpcnn.training.average import MovingAverage
 from xpcnn.training.callbacks import EarlyStopping
 from xpcnn.training.fit import fit
 from xpcnn.training.history import History
@@ -12,6 +13,7 @@ __all__ = [
     "EarlyStopping",
     "History",
     "Metric",
+    "MovingAverage",
     "Position",
     "Progress",
     "evaluate",

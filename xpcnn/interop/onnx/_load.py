@@ -32,7 +32,7 @@ def load(file: str | PathLike[str]) -> Layer:
     """
     onnx = require_onnx()
     if not Path(file).is_file():
-        raise CheckpointError(f"{file}: no such file; scripts/export.py WEIGHTS --onnx FILE writes one")
+        raise CheckpointError(f"{file}: no such file; xpcnn export WEIGHTS --onnx FILE writes one")
     if (size := Path(file).stat().st_size) > LARGEST:
         raise CheckpointError(
             f"{file}: has {size:,} bytes, and an ONNX file has up to {LARGEST:,}; export it again"
