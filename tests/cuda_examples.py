@@ -88,11 +88,30 @@ def examples(dtype):
         yield "batch_norm", (x, weight, bias, mean, variance, 1e-3)
         for of_batch in (True, False):
             yield "batch_norm_backward", (dy, x, weight, mean, variance, 1e-3, of_batch)
+    for shape, groups in (((1, 2), 1), ((4, 3), 3), ((3, 6, 5, 7), 2), ((2, 4, 300), 4), ((0, 4, 3), 2)):
+        x, dy = normal(10, shape, shape, dtype=dtype)
+        x = x + np.asarray(3, dtype)
+        weight, bias = normal(11, (shape[1],), (shape[1],), dtype=dtype)
+        yield "group_norm", (x, weight, bias, groups, 1e-3)
+        yield "group_norm_backward", (dy, x, weight, groups, 1e-3)
+        for axes in (1, len(shape) - 1):
+            weight, bias = normal(12, shape[-axes:], shape[-axes:], dtype=dtype)
+            yield "layer_norm", (x, weight, bias, 1e-3)
+            yield "layer_norm_backward", (dy, x, weight, 1e-3)
     for size in (0, 1, 255, 256, 257, 1000):
         theta, g, state = normal(9, (size,), (size,), (size,), dtype=dtype)
         state = state.astype(computing(state.dtype))
         yield "relu", (theta,)
         yield "relu_backward", (g, np.maximum(theta, 0))
+        for name in ("silu", "gelu"):
+            yield name, (4 * theta,)
+            yield f"{name}_backward", (g, 4 * theta)
+        for name in ("sigmoid", "tanh"):
+            yield name, (4 * theta,)
+            yield f"{name}_backward", (g, np.tanh(theta))
+        for name, numbers in (("leaky_relu", (0.125,)), ("clip", (-0.5, 0.75))):
+            yield name, (theta, *numbers)
+            yield f"{name}_backward", (g, theta, *numbers)
         yield "sgd_update", (theta, g, 0.1)
         yield "momentum_update", (theta, g, state, 0.1, 0.9)
         yield "adam_update", (theta, g, state, state * state, 0.1, (0.9, 0.999), 1e-3, 3)

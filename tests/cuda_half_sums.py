@@ -68,6 +68,36 @@ def batch_norm_sums():
     hold("batch_norm_backward", dy, x, weight, mean, variance, 1e-3, False)
 
 
+def sample_norm():
+    """Rows whose sum, and whose sum of squares, half cannot hold."""
+    x = (400 * np.random.default_rng(0).normal(1, 1, (2, TERMS // 2))).astype(h)
+    weight, bias = np.ones(TERMS // 2, h), np.zeros(TERMS // 2, h)
+    y = substitutes(host_module)["layer_norm"](x, weight, bias, 1e-5)
+    wide = x.astype(float)
+    wanted = (wide - wide.mean(axis=1, keepdims=True)) / wide.std(axis=1, keepdims=True)
+    np.testing.assert_allclose(y, wanted, rtol=5e-3, atol=2e-3)
+
+
+def sample_norm_backward():
+    """The same term each time, so that a sum that rounds always errs to the same side."""
+    row = np.tile(np.array([2, 4], h), TERMS // 2)
+    x, dy, weight = np.stack([row, row]), np.full((2, TERMS), 0.1, h), np.ones(TERMS, h)
+    dx, _, _ = substitutes(host_module)["layer_norm_backward"](dy * row / 2, x, weight, 1e-5)
+    g = (dy * row / 2).astype(float)
+    xhat = (row - 3.0) / np.sqrt(1 + 1e-5)
+    wanted = (g - g.mean() - xhat * (g * xhat).mean(axis=1, keepdims=True)) / np.sqrt(1 + 1e-5)
+    np.testing.assert_allclose(dx, wanted, atol=5e-4)
+
+
+def sample_norm_parameters():
+    x, dy = values_of_two_channels(), np.full((4, 2, TERMS // 4), 0.1, h)
+    _, dweight, dbias = substitutes(host_module)["group_norm_backward"](dy, x, np.ones(2, h), 2, 1e-5)
+    wide = x.astype(float)
+    xhat = (wide - wide.mean(axis=2, keepdims=True)) / wide.std(axis=2, keepdims=True)
+    np.testing.assert_allclose(dbias, dy.astype(float).sum(axis=(0, 2)), rtol=5e-3)
+    np.testing.assert_allclose(dweight, (dy * xhat).sum(axis=(0, 2)), atol=1)
+
+
 def mean_of_losses():
     losses, result = np.full(TERMS, 0.1, np.float32), np.zeros((), np.float32)
     Device(host_module).launch("mean", 1, values=losses, result=result, M=TERMS)
@@ -86,5 +116,5 @@ def sum_over_classes():
 
 HALF_SUMS = {function.__name__: function for function in (
     col2im, max_pool_backward, average_pool, average_pool_backward, row_sum, batch_statistics, batch_norm_sums,
-    mean_of_losses, sum_over_classes,
+    sample_norm, sample_norm_backward, sample_norm_parameters, mean_of_losses, sum_over_classes,
 )}  # fmt: skip

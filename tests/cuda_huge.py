@@ -8,6 +8,7 @@ from cuda_examples import host_module
 
 from xpcnn import ops
 from xpcnn.geometry import Window
+from xpcnn.kernels.cuda.activation import KINDS
 from xpcnn.kernels.cuda.geometry import lengths
 from xpcnn.kernels.cuda.launch import Device
 from xpcnn.kernels.cuda.source import signatures
@@ -187,6 +188,41 @@ def batch_norm_dx():
     same_end(dx, known["dy"][:, -4:] * scale[:, None])
 
 
+ROW = 600
+
+
+def normalized_rows():
+    """So many rows of one channel each, of which the last have values: groups of (CHANNELS, 1, ROW)."""
+    arrays = {name: virtual(CHANNELS, 1, ROW) for name in ("x", "dy")}
+    arrays["x"][-BLOCKS:] = normal(BLOCKS, 1, ROW)
+    arrays["dy"][-BLOCKS:] = normal(BLOCKS, 1, ROW)[..., ::-1]
+    return {**arrays, "weight": np.full(1, 2, f), "bias": np.ones(1, f), "mean": virtual(CHANNELS),
+            "inverse": virtual(CHANNELS), "eps": 1e-3, "R": CHANNELS, "L": ROW, "C": 1, "P": ROW}  # fmt: skip
+
+
+def sample_norm():
+    known, y = normalized_rows(), virtual(CHANNELS, 1, ROW)
+    launch_with(known, "sample_norm", 32 * CHANNELS, y=y)
+    same_end(y, ops.group_norm.__wrapped__(known["x"][-BLOCKS:], known["weight"], known["bias"], 1, 1e-3))
+
+
+def sample_norm_backward():
+    known, dx = normalized_rows(), virtual(CHANNELS, 1, ROW)
+    launch_with(known, "sample_norm_backward", 32 * CHANNELS, dx=dx)
+    x, dy = (known[name][-BLOCKS:].astype(float) for name in ("x", "dy"))
+    same_end(dx, ops.group_norm_backward.__wrapped__(dy, x, known["weight"], 1, 1e-3)[0])
+    same_end(known["mean"][-BLOCKS:], x.mean(axis=(1, 2)))
+
+
+def sample_norm_parameters():
+    known = normalized()
+    known |= {"mean": np.zeros(2, f), "inverse": np.ones(2, f), "R": 2, "L": 300 * CHANNELS, "lanes": 32}
+    launch_with(known, "sample_norm_parameters", 32 * CHANNELS)
+    x, dy = (known[name][:, -BLOCKS:].astype(float) for name in ("x", "dy"))
+    same_end(known["dweight"][-BLOCKS:], (dy * x).sum(axis=(0, 2)))
+    same_end(known["dbias"][-BLOCKS:], dy.sum(axis=(0, 2)))
+
+
 SIZE = 2**31 + 300
 
 
@@ -206,6 +242,21 @@ def relu_backward():
     dy, y, dx = vector(), vector(), virtual(SIZE)
     launch("relu_backward", SIZE, dy=dy, y=y, dx=dx, size=SIZE)
     same_end(dx, dy[-LAST:] * (y[-LAST:] > 0))
+
+
+LEAKY = {"kind": KINDS.index("leaky_relu"), "a": 0.5, "b": 0}
+
+
+def activation():
+    x, y = vector(), virtual(SIZE)
+    launch("activation", SIZE, x=x, y=y, size=SIZE, **LEAKY)
+    same_end(y, np.where(x[-LAST:] > 0, x[-LAST:], x[-LAST:] / 2))
+
+
+def activation_backward():
+    dy, value, dx = vector(), vector(), virtual(SIZE)
+    launch("activation_backward", SIZE, dy=dy, value=value, dx=dx, size=SIZE, **LEAKY)
+    same_end(dx, dy[-LAST:] * np.where(value[-LAST:] > 0, 1, 0.5))
 
 
 def updated(op, kernel, states, **numbers):
@@ -314,6 +365,7 @@ HUGE = {function.__name__: function for function in (
     im2col, col2im, max_pool, max_pool_backward, average_pool, average_pool_backward, add_bias, filters_first,
     row_sum, keep_mask, batch_norm, batch_statistics, batch_norm_sums, batch_norm_dx, relu, relu_backward,
     sgd_update, momentum_update, adam_update, cross_entropy_of_labels, cross_entropy_of_rows,
-    cross_entropy_of_labels_backward, cross_entropy_of_rows_backward,
+    cross_entropy_of_labels_backward, cross_entropy_of_rows_backward, activation, activation_backward, sample_norm,
+    sample_norm_backward, sample_norm_parameters,
 )}  # fmt: skip
 """By the names of the kernels. `mean` is not among them: its one block would read every value."""

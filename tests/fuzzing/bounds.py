@@ -86,6 +86,40 @@ def adam(theta: Any, g: Any, mean: Any, squares: Any, lr: float, betas: Any, eps
     return abs(theta) + step, 0, m, v
 
 
+def sample_normalized(x: Any, weight: Any, bias: Any, *numbers: Any) -> Any:
+    rows, scale, weight, bias = _of_samples(x, weight, numbers, bias)
+    spread = abs(rows) + abs(rows).mean(axis=1, keepdims=True)
+    return (spread * scale).reshape(x.shape) * 4 * abs(weight) + abs(bias)
+
+
+def sample_normalized_backward(dy: Any, x: Any, weight: Any, *numbers: Any) -> Any:
+    """Of y's rounding, times each factor that it meets on the way back."""
+    rows, scale, spread_weight, _ = _of_samples(x, weight, numbers, weight)
+    xhat = (abs(rows) + abs(rows).mean(axis=1, keepdims=True)) * scale
+    g = (abs(dy) * abs(spread_weight)).reshape(rows.shape)
+    mean_g, along = g.mean(axis=1, keepdims=True), (g * xhat).mean(axis=1, keepdims=True)
+    dx = 4 * scale * (1 + xhat.max(axis=1, keepdims=True)) * (g + mean_g + xhat * along)
+    axes = _axes(x) if len(numbers) == 2 else tuple(range(x.ndim - weight.ndim))
+    dweight, dbias = (4 * abs(dy) * xhat.reshape(x.shape)).sum(axis=axes), abs(dy).sum(axis=axes)
+    return dx.reshape(x.shape), dweight, dbias
+
+
+def _of_samples(x: Any, weight: Any, numbers: Any, bias: Any) -> Any:
+    """Return the rows that are normalised, 1 / sqrt(variance + eps) of each, and weight and bias beside x."""
+    *groups, eps = numbers
+    rows = x.reshape(len(x) * groups[0], -1) if groups else x.reshape(-1, weight.size)  # (R, L)
+    scale = 1 / np.sqrt(rows.var(axis=1, keepdims=True) + eps)
+    return rows, scale, *((_spread(a, x) for a in (weight, bias)) if groups else (weight, bias))
+
+
+def activated(x: Any, *numbers: Any) -> Any:
+    return abs(x) + 1
+
+
+def activated_backward(dy: Any, other: Any, *numbers: Any) -> Any:
+    return abs(dy) * (1 + abs(other)) ** 2
+
+
 def exactly(*arguments: Any) -> Any:
     return 0
 
@@ -113,5 +147,13 @@ BOUNDS: dict[str, Callable[..., Any]] = {
     "sgd_update": sgd,
     "momentum_update": momentum,
     "adam_update": adam,
+    **dict.fromkeys(("leaky_relu", "leaky_relu_backward"), lambda value, *others: abs(value)),
+    **dict.fromkeys(("clip", "clip_backward"), exactly),
+    **dict.fromkeys(("gelu", "sigmoid", "silu", "tanh"), activated),
+    **dict.fromkeys(
+        ("gelu_backward", "sigmoid_backward", "silu_backward", "tanh_backward"), activated_backward
+    ),
+    **dict.fromkeys(("group_norm", "layer_norm"), sample_normalized),
+    **dict.fromkeys(("group_norm_backward", "layer_norm_backward"), sample_normalized_backward),
 }
 """For each op the sums of magnitudes: one for each result, or for each array that an update writes to; 0 is exactly."""

@@ -232,6 +232,32 @@ def relu(draw: Draw, *, backward: bool = False) -> Case:
 
 
 @st.composite
+def activation(draw: Draw, name: str) -> Case:
+    """Return a case of an activation other than ReLU, or of its backward, which takes x, or y of sigmoid and tanh."""
+    shape, order = draw(tables()), draw(orders)
+    kind = name.removesuffix("_backward")
+    other = Reals(shape, "normal", draw(st.just(order) | orders))
+    given = (Reals(shape, "normal", order), other) if name.endswith("_backward") else (other,)
+    numbers = {"leaky_relu": (draw(st.sampled_from((0.0, 0.125, 0.01))),), "clip": (-0.5, 0.75)}.get(kind, ())
+    return Case(name, (*given, *numbers), **draw(conditions()))
+
+
+@st.composite
+def sample_norm(draw: Draw, name: str) -> Case:
+    """Return a case of group or layer normalisation, or of a backward."""
+    groups = draw(st.sampled_from((1, 2, 3, 7)))
+    N, C, *rest = fitted(10_000 // groups, list(draw(tables())))
+    by_groups = name.startswith("group")
+    shape = (N, C * groups, *rest) if by_groups else (N, C, *rest)
+    weight = shape[1:2] if by_groups else shape[-draw(st.integers(1, len(shape) - 1)) :]
+    x = Reals(shape, draw(st.sampled_from(("normal", "shifted"))), draw(orders))
+    given = (Reals(shape, "normal", draw(orders)), x) if name.endswith("_backward") else (x,)
+    parameters = (Reals(weight),) if name.endswith("_backward") else (Reals(weight), Reals(weight))
+    numbers = (groups, 0.1) if by_groups else (0.1,)
+    return Case(name, (*given, *parameters, *numbers), **draw(conditions()))
+
+
+@st.composite
 def flatten(draw: Draw) -> Case:
     return Case("flatten", (Reals(draw(tables()), "normal", draw(orders)),), **draw(conditions()))
 
@@ -305,6 +331,11 @@ def update(draw: Draw, name: str) -> Case:
     return Case(name, (flat, flat, state, squares, lr, (0.9, 0.999), eps, t), **known)
 
 
+ACTIVATIONS, SAMPLE_NORMS = (
+    [f"{name}{way}" for name in names for way in ("", "_backward")]
+    for names in (("clip", "gelu", "leaky_relu", "sigmoid", "silu", "tanh"), ("group_norm", "layer_norm"))
+)
+
 DRAWS: dict[str, st.SearchStrategy[Case]] = {
     "adam_update": update("adam_update"),
     "affine": affine(),
@@ -326,6 +357,8 @@ DRAWS: dict[str, st.SearchStrategy[Case]] = {
     "relu": relu(),
     "relu_backward": relu(backward=True),
     "sgd_update": update("sgd_update"),
+    **{name: activation(name) for name in ACTIVATIONS},
+    **{name: sample_norm(name) for name in SAMPLE_NORMS},
     "softmax_cross_entropy": softmax_cross_entropy(),
     "softmax_cross_entropy_backward": softmax_cross_entropy(backward=True),
 }

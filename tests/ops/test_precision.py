@@ -6,7 +6,7 @@ import reference
 from strategies import normal, upload
 
 from xpcnn import ops
-from xpcnn.backend import to_host
+from xpcnn.backend import to_host, use_backend
 from xpcnn.geometry import Window
 from xpcnn.layers import BatchNorm, GlobalAveragePooling, LocalResponseNorm
 from xpcnn.losses import MeanSquaredError, SoftmaxCrossEntropy
@@ -167,6 +167,40 @@ def test_rows_and_columns_of_many_classes(backend):
         assert_half(y, np.full(x.shape, 1 / terms))
         dx = ops.softmax_backward(half(np.ones(x.shape)), y, axis)
         np.testing.assert_allclose(to_host(dx), 0, atol=2e-7 if axis == 0 else 2e-4)
+
+
+def test_activations_whose_steps_half_cannot_hold(backend):
+    """The error function divides numbers of 10^5, which are infinite in half."""
+    x, dy = np.linspace(-12, 12, 97).astype(np.float16), np.full(97, 2, np.float16)
+    for name in ("gelu", "silu"):
+        forward, backward = getattr(ops, name), getattr(ops, f"{name}_backward")
+        with use_backend("numpy", "reference"):
+            y, dx = forward(x.astype(np.float64)), backward(dy.astype(np.float64), x.astype(np.float64))
+        assert_half(forward(half(x)), y, atol=1e-5)
+        assert_half(backward(*half(dy, x)), dx, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [None, 1, 2])
+def test_the_statistics_of_a_sample_that_half_cannot_hold(backend, groups):
+    """Values around 400 have a variance of 160,000, and 4,000 of them a sum beyond 65,504; groups or layer norm."""
+    x, dy = normal(0, (2, 4, 1000), (2, 4, 1000), dtype="float16")
+    x = x * np.float16(400) + np.float16(100)
+    weight, bias = np.ones(4 if groups else (4, 1000)), np.zeros(4 if groups else (4, 1000))
+    numbers = (groups, 1e-5) if groups else (1e-5,)
+    name = "group_norm" if groups else "layer_norm"
+    forward, backward = getattr(ops, name), getattr(ops, f"{name}_backward")
+    exact = x.astype(np.float64), dy.astype(np.float64)
+    with use_backend("numpy", "reference"):
+        y, gradients = forward(exact[0], weight, bias, *numbers), backward(*exact[::-1], weight, *numbers)
+    assert_half(forward(*half(x, weight, bias), *numbers), y, rtol=2e-3, atol=2e-3)
+    for found, wanted in zip(backward(*half(dy, x, weight), *numbers), gradients, strict=True):
+        assert_half(found, wanted, rtol=2e-3, atol=2e-3 * np.abs(wanted).max())
+
+
+def test_the_gradient_of_a_gate_over_more_pixels_than_half_can_count(backend):
+    x, gate = np.full((1, 2, 70_000), 0.5), np.ones((1, 2))
+    _, dgate = ops.product_backward(*half(np.full(x.shape, 0.25), x, gate))
+    assert_half(dgate, np.full((1, 2), 8750.0))
 
 
 # ---------------------------------------------------------------- PyTorch

@@ -19,7 +19,7 @@ from xpcnn.geometry import Window
 from xpcnn.kernels.cuda import conv as cuda_conv
 from xpcnn.kernels.cuda import geometry
 from xpcnn.kernels.cuda.source import signatures
-from xpcnn.layers import Affine
+from xpcnn.layers import GELU, Affine, GroupNorm, LayerNorm, LeakyReLU, Sequential, Sigmoid, SiLU, Tanh
 from xpcnn.losses import SoftmaxCrossEntropy
 from xpcnn.optimizers import Adam
 from xpcnn.simulated import device_memory, ledger
@@ -218,6 +218,30 @@ def test_a_workspace_of_one_byte_is_found(large, monkeypatch):
     monkeypatch.setitem(cuda_conv.__globals__, "WORKSPACE", 1)
     _, launches = large()
     assert launches > 2 * PIECES
+
+
+# ---------------------------------------------------------------- ops of one or two launches
+
+LAUNCHES = {
+    **{kind.__name__: (kind, 1, 1) for kind in (GELU, LeakyReLU, SiLU, Sigmoid, Tanh)},
+    "GroupNorm": (lambda: GroupNorm(2, 4), 1, 4),
+    "LayerNorm": (lambda: LayerNorm((4, 5, 5)), 1, 4),
+}
+"""Launches forward and backward; of a normalisation's four, two write the gradients into the optimizer's buffer."""
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_an_activation_and_a_normalisation_are_one_launch(tuned, name):
+    if not tuned.kernels:
+        pytest.skip(tuned.remark)
+    make, forward, backward = LAUNCHES[name]
+    model, x = Sequential(make()), to_device(np.random.default_rng(0).random((3, 4, 5, 5), np.float32))
+    with ledger() as counts:
+        y = model(x)
+        assert counts.launches == forward, f"\n{counts}"
+        counts.clear()
+        model.backward(y)
+    assert counts.launches <= backward, f"\n{counts}"
 
 
 # ---------------------------------------------------------------- a kernel is given what it needs

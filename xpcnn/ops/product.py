@@ -1,6 +1,7 @@
 """The product of two results: one of them may be a gate with one number for each channel."""
 
 from xpcnn.backend import Array, accelerated
+from xpcnn.kernels.precision import in_single
 
 
 @accelerated
@@ -10,6 +11,7 @@ def product(x: Array, gate: Array) -> Array:
 
 
 @accelerated
+@in_single
 def product_backward(dy: Array, x: Array, gate: Array) -> tuple[Array, Array]:
     """Return (dx, dgate): dx = dy gate, dgate = dy x, summed over the pixels that share one number of the gate."""
     dgate = dy * x

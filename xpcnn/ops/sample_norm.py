@@ -3,10 +3,12 @@
 import math
 
 from xpcnn.backend import Array, accelerated
+from xpcnn.kernels.precision import in_single
 from xpcnn.ops.normalization import channel_sums, per_channel
 
 
 @accelerated
+@in_single
 def group_norm(x: Array, weight: Array, bias: Array, groups: int, eps: float) -> Array:
     """Normalise the channels of each group together, sample by sample: (N,C,...) -> (N,C,...).
 
@@ -20,6 +22,7 @@ def group_norm(x: Array, weight: Array, bias: Array, groups: int, eps: float) ->
 
 
 @accelerated
+@in_single
 def group_norm_backward(
     dy: Array, x: Array, weight: Array, groups: int, eps: float
 ) -> tuple[Array, Array, Array]:
@@ -31,6 +34,7 @@ def group_norm_backward(
 
 
 @accelerated
+@in_single
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     """Normalise the last axes, those of weight, then scale and shift them: (..., *weight.shape).
 
@@ -44,6 +48,7 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
 
 
 @accelerated
+@in_single
 def layer_norm_backward(dy: Array, x: Array, weight: Array, eps: float) -> tuple[Array, Array, Array]:
     """Return (dx, dweight, dbias).
 

@@ -3,16 +3,19 @@
 import math
 
 from xpcnn.backend import Array, accelerated, xp
+from xpcnn.kernels.precision import in_single
 from xpcnn.ops.activation import sigmoid
 
 
 @accelerated
+@in_single
 def silu(x: Array) -> Array:
     """x sigmoid(x). Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", Neural Networks 107, 2018."""
     return x * sigmoid(x)
 
 
 @accelerated
+@in_single
 def silu_backward(dy: Array, x: Array) -> Array:
     """dx = dy s (1 + x (1 - s)), s = sigmoid(x)."""
     s = sigmoid(x)
@@ -20,6 +23,7 @@ def silu_backward(dy: Array, x: Array) -> Array:
 
 
 @accelerated
+@in_single
 def gelu(x: Array) -> Array:
     """x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2, the normal distribution.
 
@@ -29,6 +33,7 @@ def gelu(x: Array) -> Array:
 
 
 @accelerated
+@in_single
 def gelu_backward(dy: Array, x: Array) -> Array:
     """dx = dy (Phi(x) + x phi(x)), phi(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
     return dy * (_normal(x) + x * xp.exp(-x * x / 2) / math.sqrt(2 * math.pi))

@@ -125,6 +125,12 @@ def products():
         "huge batch_norm_sums",
         OVERFLOW,
     )
+    for kernel, old in (
+        ("sample_norm", "r * L + l"),
+        ("sample_norm_backward", "r * L + l"),
+        ("sample_norm_parameters", sums),
+    ):
+        yield Fault("sample_norm.cu", old, narrow(old, "rLlmPCc"), f"huge {kernel}", OVERFLOW)
     for kernel in ("batch_norm", "batch_norm_dx"):
         text = source.text("batch_norm.cu")
         start = text.index(f" {kernel}(\n")
@@ -155,6 +161,9 @@ def half_sums():
         ("conv.cu", "real total, lost;", "row_sum"),
         ("batch_norm.cu", "real count, mean, squares;", "batch_statistics"),
         ("batch_norm.cu", "real total, lost;", "batch_norm_sums"),
+        ("sample_norm.cu", "real count, mean, squares;", "sample_norm"),
+        ("sample_norm.cu", "real total, lost;", "sample_norm_backward"),
+        ("sample_norm.cu", "real total, lost;", "sample_norm_parameters"),
         ("softmax_cross_entropy.cu", "real largest = -infinity(), sum = 0;", "sum_over_classes"),
     ):
         yield Fault(file, old, old.replace("real", "storage"), f"half {name}", "Not equal to tolerance")
@@ -164,6 +173,7 @@ REDUCED = {
     "conv.cu": "conv_backward",
     "softmax_cross_entropy.cu": "softmax_cross_entropy",
     "batch_norm.cu": "batch_statistics",
+    "sample_norm.cu": "group_norm",
 }
 
 
@@ -192,6 +202,30 @@ def warps_and_blocks():
         "relu.cu", "(real)x[element];", "((const float2*)(x + element))->x;", "values relu", "misaligned: "
     )
     yield Fault("relu.cu", "y[element] = (storage)(", "y[element + 1] = (storage)(", "values relu", OUTSIDE)
+    for old, new, op in (
+        ("x > 0 ? x : a * x", "x", "leaky_relu"),
+        ("value > 0 ? dy : a * dy", "dy", "leaky_relu_backward"),
+        ("raised > b ? b : raised", "raised", "clip"),
+        ("a < value && value < b", "a < value", "clip_backward"),
+        ("x >= 0 ? 1 : e", "1", "sigmoid"),
+        ("(1 - value)", "(1 + value)", "sigmoid_backward"),
+        ("TANH: return tanh(x)", "TANH: return x", "tanh"),
+        ("1 - value * value", "1 - value", "tanh_backward"),
+        ("SILU: return x * sigmoid(x)", "SILU: return sigmoid(x)", "silu"),
+        ("value * (1 - s)", "value * s", "silu_backward"),
+        ("erfc(-x", "erfc(x", "gelu"),
+        ("value * normal_density", "normal_density", "gelu_backward"),
+        ("{ LEAKY_RELU, CLIP, SIGMOID, TANH,", "{ LEAKY_RELU, CLIP, TANH, SIGMOID,", "tanh"),
+    ):
+        yield Fault("activation.cu", old, new, f"values {op}")
+    for old, new, op in (
+        ("element / P % C;", "element % C;", "group_norm"),
+        ("weight[element / P % C]", "weight[element % C]", "group_norm_backward"),
+        ("r = element / L", "r = m / P", "group_norm_backward"),
+        ("normalized * mean_product", "mean_product", "layer_norm_backward"),
+        ("lanes == 32", "false", "group_norm_backward"),
+    ):
+        yield Fault("sample_norm.cu", old, new, f"values {op}")
     yield Fault(
         "softmax_cross_entropy.cu", "0 <= label && label < D ? shift", "true ? shift", "labels", OUTSIDE
     )
@@ -303,6 +337,8 @@ def test_fast_math_shows_in_the_instructions():
         ("update.cu", "step * m", "(double)step * m"),
         ("conv.cu", "real sum = block_sum", "double sum = 0.1 * block_sum"),
         ("batch_norm.cu", "1 / sqrt(", "1.0 / sqrt("),
+        ("activation.cu", "exp(-x * x / 2)", "exp(-x * x * 0.5)"),
+        ("sample_norm.cu", "1 / sqrt(", "1.0 / sqrt("),
         ("softmax_cross_entropy.cu", "exp((real)row[d]", "exp((double)row[d]"),
     ],
 )

@@ -34,8 +34,8 @@ def test_a_substitute_is_called_as_its_op(name):
 
 EXACT = {
     "im2col", "col2im", "max_pool", "max_pool_backward", "average_pool", "average_pool_backward", "relu",
-    "relu_backward", "batch_norm", "keep_mask", "sgd_update", "momentum_update", "adam_update",
-    "softmax_cross_entropy_backward",
+    "relu_backward", "batch_norm", "clip", "clip_backward", "keep_mask", "leaky_relu", "leaky_relu_backward",
+    "sgd_update", "momentum_update", "adam_update", "softmax_cross_entropy_backward",
 }  # fmt: skip
 
 

@@ -8,6 +8,20 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from xpcnn.kernels.cuda.activation import (
+    clip,
+    clip_backward,
+    gelu,
+    gelu_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh,
+    tanh_backward,
+)
 from xpcnn.kernels.cuda.average_pool import average_pool, average_pool_backward
 from xpcnn.kernels.cuda.batch_norm import batch_norm, batch_norm_backward, batch_statistics
 from xpcnn.kernels.cuda.col2im import col2im
@@ -17,13 +31,21 @@ from xpcnn.kernels.cuda.keep_mask import keep_mask
 from xpcnn.kernels.cuda.launch import Device
 from xpcnn.kernels.cuda.max_pool import max_pool, max_pool_backward
 from xpcnn.kernels.cuda.relu import relu, relu_backward
+from xpcnn.kernels.cuda.sample_norm import (
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+)
 from xpcnn.kernels.cuda.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
 from xpcnn.kernels.cuda.update import adam_update, momentum_update, sgd_update
 
 OPS: tuple[Callable[..., Any], ...] = (
-    adam_update, average_pool, average_pool_backward, batch_norm, batch_norm_backward, batch_statistics, col2im, conv,
-    conv_backward, im2col, keep_mask, max_pool, max_pool_backward, momentum_update, relu, relu_backward, sgd_update,
-    softmax_cross_entropy, softmax_cross_entropy_backward,
+    adam_update, average_pool, average_pool_backward, batch_norm, batch_norm_backward, batch_statistics, clip,
+    clip_backward, col2im, conv, conv_backward, gelu, gelu_backward, group_norm, group_norm_backward, im2col, keep_mask,
+    layer_norm, layer_norm_backward, leaky_relu, leaky_relu_backward, max_pool, max_pool_backward, momentum_update,
+    relu, relu_backward, sgd_update, sigmoid, sigmoid_backward, silu, silu_backward, softmax_cross_entropy,
+    softmax_cross_entropy_backward, tanh, tanh_backward,
 )  # fmt: skip
 
 

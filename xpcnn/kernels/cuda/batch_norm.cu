@@ -10,6 +10,19 @@
 //     batch_statistics, batch_norm_sums   a block is responsible for a channel; its threads are reduced in a fixed order
 //     batch_norm, batch_norm_dx           a thread is responsible for an element
 #include "moments.cuh"
+#include "reduce.cuh"
+
+// Lane 0 of every warp gets the moments of the whole block. As with block_sum, the caller puts a __syncthreads() between two
+// calls.
+__device__ Moments block_moments(RunningMoments running) {
+    __shared__ Moments partial[32];  // one a warp
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    const Moments mine = warp_moments(moments_of(running));
+    if (lane == 0) partial[warp] = mine;
+    __syncthreads();  // the moments of all warps are written
+    const Moments none = {0, 0, 0};
+    return warp_moments(lane < warps ? partial[lane] : none);
+}
 
 // mean and (biased) variance of each channel
 extern "C" __global__ void __launch_bounds__(256, 1) batch_statistics(

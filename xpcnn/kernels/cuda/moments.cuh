@@ -1,14 +1,14 @@
-// Mean and variance in one pass: by Welford's method in each thread, then merged over a warp and over a block.
+// Mean and variance in one pass: by Welford's method in each thread, then merged over a warp.
 //
-//     thread     every 256th value  ->  {count, mean, squares}
-//     warp       16, 8, 4, 2, 1 lanes further: merge two and two; lane 0 has the warp's
-//     block      partial[0] ... partial[7]: the first warp merges these; thread 0 has the block's
+//     lane          0     1     2     3  ...       {count, mean, squares} of the values that this thread has read
+//     distance 16   0+16  1+17  2+18  ...          each lane merges those of the lane `distance` further
+//     distance 8    ...                            after distance 1 lane 0 has the moments of the warp
 //
 // The variance of values around 10^6 with a spread of 1 has no correct digit in float as mean(x^2) - mean(x)^2. Here the sum
 // of (x - mean)^2 grows while the mean moves. Welford, Technometrics 4, 1962; the merge: Chan, Golub and LeVeque, 1979.
 #pragma once
-#include "reduce.cuh"
 #include "sum.cuh"
+#include "warp.cuh"
 
 struct Moments {
     real count, mean, squares;  // squares: the sum of (x - mean)^2
@@ -25,6 +25,10 @@ __device__ __forceinline__ void take_in(RunningMoments& moments, real value) {
     moments.count += 1;
     moments.mean = add_to(moments.mean, delta / moments.count);
     moments.squares = add_to(moments.squares, delta * ((value - moments.mean.total) - moments.mean.lost));
+}
+
+__device__ __forceinline__ Moments moments_of(RunningMoments running) {
+    return {running.count, value_of(running.mean), value_of(running.squares)};
 }
 
 __device__ Moments merge(Moments a, Moments b) {
@@ -45,16 +49,4 @@ __device__ Moments warp_moments(Moments mine) {
         mine = merge(mine, other);
     }
     return mine;
-}
-
-// Lane 0 of every warp gets the moments of the whole block. As with block_sum, the caller puts a __syncthreads() between two
-// calls.
-__device__ Moments block_moments(RunningMoments running) {
-    __shared__ Moments partial[32];  // one a warp
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    const Moments mine = warp_moments({running.count, value_of(running.mean), value_of(running.squares)});
-    if (lane == 0) partial[warp] = mine;
-    __syncthreads();  // the moments of all warps are written
-    const Moments none = {0, 0, 0};
-    return warp_moments(lane < warps ? partial[lane] : none);
 }
