@@ -47,6 +47,12 @@ def pytest_report_header(config):
     return f"kernels: {config.getoption('--kernel-threads')} threads"
 
 
+def pytest_collection_modifyitems(items):
+    """Refuse a test whose name has an address in it: several processes could not agree on the tests to share."""
+    if named := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"give these parameters an id of their own: {', '.join(named[:3])}")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     outcome = yield

@@ -1,6 +1,7 @@
 """What the READMEs show is what the package does."""
 
 import ast
+import importlib
 import inspect
 import re
 import tomllib
@@ -71,7 +72,7 @@ def test_commands_name_what_is_there(readme):
     """Scripts and their options, make's targets, the extras of the package."""
     text = (ROOT / readme).read_text(encoding="utf-8")
     commands = [line.partition("  #")[0].strip() for line in re.findall("^    (.*)$", text, re.MULTILINE)]
-    commands += re.findall("`((?:make|python) [^`]+)`", text)
+    commands += re.findall("`((?:make|python|xpcnn) [^`]+)`", text)
     targets = re.findall("^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "optional-dependencies"
@@ -81,6 +82,10 @@ def test_commands_name_what_is_there(readme):
             assert target[1] in targets
         for name in re.findall(r"\.\[([\w,]+)\]", command):
             assert set(name.split(",")) <= extras.keys()
+        if ours := re.search(r"xpcnn ([a-z]+)( .*--.*)$", command.partition("  ")[0]):
+            module = importlib.import_module(f"xpcnn.commands.{ours[1]}")
+            options = module.parser().format_help()
+            assert [flag for flag in re.findall(r"--[\w-]+", ours[2]) if flag not in options] == []
         if script := re.search(r"python (scripts/\w+\.py)(.*)", command):
             source = (ROOT / script[1]).read_text(encoding="utf-8")
             assert [flag for flag in re.findall(r"--[\w-]+", script[2]) if f'"{flag}"' not in source] == []

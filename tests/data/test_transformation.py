@@ -38,7 +38,7 @@ TRANSFORMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=range(len(TRANSFORMS)))
 @pytest.mark.parametrize("maps", [MAPS, MAPS[:, None], MAPS.astype(np.uint8)], ids=["NHW", "N1HW", "uint8"])
 def test_maps_move_with_their_images(transform, maps):
     for images, targets in batches(IMAGES, maps, 7, np.random.default_rng(0), transform):
@@ -155,7 +155,7 @@ def test_maps_that_would_stay_behind_are_warned_of(transform):
     batches(images, MAPS[:, 0, 0], 7, None, transform)  # nor is there a map
 
 
-@pytest.mark.parametrize("transform", [Paired(Flip()), both, Compose(Flip(), both_with_rng)], ids=repr)
+@pytest.mark.parametrize("transform", [Paired(Flip()), both, Compose(Flip(), both_with_rng)], ids=range(3))
 def test_where_nothing_is_trained_targets_stay(transform):
     with pytest.raises(DatasetError, match="evaluate: expected a transform of the images alone"):
         evaluate(network(), (IMAGES, MAPS), transform=transform)

@@ -1,5 +1,7 @@
 """A folder of images, a class a folder: ``data.folder("pets", size=64)``."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from pathlib import Path

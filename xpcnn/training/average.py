@@ -1,5 +1,7 @@
 """A moving average of the weights, which is often better than the weights of any one step."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 

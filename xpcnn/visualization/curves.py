@@ -1,5 +1,7 @@
 """Learning curves: the loss and the accuracy of each epoch."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_curves(lines: Sequence[Mapping[str, Any]], title: str = "") -> "Figure":
+def draw_curves(lines: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     """Draw the lines of a file of metrics: the training loss on the left, the accuracies on the right.
 
     Raises
