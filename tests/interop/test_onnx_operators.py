@@ -342,7 +342,7 @@ def with_branches():
 
 FILES = {
     "another domain": (lambda: with_domain(relu()), r"operator com\.example\.Relu \(scores\) is unknown here"),
-    "subgraphs": (with_branches, r"operator ReduceMean \(m\) is known here, but only over axes"),
+    "subgraphs": (with_branches, r"operator ReduceMean \(m\) is supported, but only over axes"),
     "half precision": (lambda: relu(kind=10), r"its input images holds FLOAT16; .* take FLOAT or DOUBLE"),
     "whole numbers": (lambda: relu(kind=7), "its input images holds INT64"),
     "an old operator set": (lambda: relu(opset=6), "operator set 6, and 7 to .* are read"),

@@ -56,8 +56,8 @@ def test_the_best_epoch_by_validation_is_kept_and_tested_once(xpcnn, tmp_path, m
     true, seen, scores = run.evaluate, [], iter([0.2, 0.9, 0.4, 0.5])
 
     def evaluate(model, images, **options):
-        seen.append(len(images[1]))
-        return next(scores) if len(images[1]) == 30 else true(model, images, **options)
+        seen.append(len(images))
+        return next(scores) if len(images) == 30 else true(model, images, **options)
 
     monkeypatch.setattr(run, "evaluate", evaluate)
     out = xpcnn("train", *FEW, "--epochs", 4, "--validation", 30, "--output", "run")

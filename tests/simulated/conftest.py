@@ -39,11 +39,11 @@ def recording(*state, survey=False):
             stream.synchronize()
 
 
-def planted(function, sound, fault):
-    """The function with one piece of its text replaced."""
+def planted(function, sound, fault, **more):
+    """The function with one piece of its text replaced, and more names that it may use."""
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(sound) == 1, f"{function.__name__} no longer says {sound!r} once"
-    names = dict(vars(inspect.getmodule(function)))
+    names = dict(vars(inspect.getmodule(function))) | more
     text = compile(
         source.replace(sound, fault).replace("@accelerated\n", ""), inspect.getsourcefile(function), "exec"
     )

@@ -11,7 +11,7 @@ from simulated.conftest import planted, recording
 from strategies import upload
 
 from xpcnn import models, ops, optimizers, training
-from xpcnn.backend import to_device
+from xpcnn.backend import to_device, to_host
 from xpcnn.debug.compare import running
 from xpcnn.debug.tracing import traced
 from xpcnn.errors import BackendError
@@ -156,20 +156,21 @@ def test_a_missing_upload_of_a_layers_state_is_found(dataset, monkeypatch, kind)
 @pytest.mark.parametrize(
     "stray", ["float(loss)", "loss.item()", "str(loss)", "assert loss > 0", "seen = to_host(loss)"]
 )
-def test_a_stray_look_at_the_loss_is_found(dataset, stray):
-    sound = "loss = criterion(model(images), targets)"
-    train = planted(training.train, sound, f"{sound}; {stray}")
+def test_a_stray_look_at_the_loss_is_found(dataset, monkeypatch, stray):
+    sound = "loss = criterion(y, targets)"
+    monkeypatch.setattr(loop, "step", planted(training.step, sound, f"{sound}; {stray}", to_host=to_host))
     with pytest.raises(
-        AssertionError, match=r"a step waits for the device:\n(.*\n)*\s*training/loop\.py:\d+"
+        AssertionError, match=r"a step waits for the device:\n(.*\n)*\s*training/step\.py:\d+"
     ):
-        assert_within_budget(train, dataset)
+        assert_within_budget(training.train, dataset)
 
 
-def test_an_upload_too_many_is_found(dataset):
-    sound = "loss = criterion(model(images), targets)"
-    train = planted(training.train, sound, f"{sound}; more = to_device(np.float32(1))")
+def test_an_upload_too_many_is_found(dataset, monkeypatch):
+    sound, more = "loss = criterion(y, targets)", "more = to_device(np.float32(1))"
+    step = planted(training.step, sound, f"{sound}; {more}", to_device=to_device, np=np)
+    monkeypatch.setattr(loop, "step", step)
     with pytest.raises(AssertionError, match="more than images and labels were uploaded"):
-        assert_within_budget(train, dataset)
+        assert_within_budget(training.train, dataset)
 
 
 # ---------------------------------------------------------------- what a CUDA graph could record today

@@ -434,19 +434,22 @@ def traced_memory():
 
 
 def test_memory_does_not_grow_from_step_to_step(dataset):
-    """200 steps after the first 20 leave less than a tenth of the activations of a single one (about 60 kB)."""
+    """200 steps leave less than a thirtieth of the activations of a single one (about 60 kB).
+
+    200 steps before them fill what keeps its size from then on, such as the simulated device's record of launches.
+    """
     model = small(dropout=0.5)
     optimizer = Adam(model.parameters())
     list(fit(model, dataset, optimizer, epochs=5))
     tracemalloc.start()
     try:
-        list(fit(model, dataset, optimizer, epochs=5))
+        list(fit(model, dataset, optimizer, epochs=50))
         before = traced_memory()
         list(fit(model, dataset, optimizer, epochs=50))
         after = traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < 6_000
+    assert after - before < 2_000
 
 
 def test_activations_are_freed_as_backpropagation_proceeds(dataset):

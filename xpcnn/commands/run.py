@@ -117,7 +117,8 @@ def train_network(
         if not args.quiet:
             tqdm.write(text)
 
-    say(f"{args.model} on {args.dataset}: {len(images):,} images, {optimizer.data.size:,} parameters, "
+    size = sum(parameter.data.size for parameter in optimizer.parameters)
+    say(f"{args.model} on {args.dataset}: {len(images):,} images, {size:,} parameters, "
         f"backend {machine.name}")  # fmt: skip
     if file:
         say(f"resumed in epoch {position.epoch} after {optimizer.steps} of {steps} steps")

@@ -39,6 +39,7 @@ def max_pool_backward(dy: Array, winner: Array, image_size: tuple[int, int], win
 
 
 @accelerated
+@in_single
 def average_pool(x: Array, window: Window, count_include_pad: bool = False) -> Array:
     """Return the mean of each window: (N,C,H,W) -> (N,C,OH,OW).
 
@@ -46,13 +47,17 @@ def average_pool(x: Array, window: Window, count_include_pad: bool = False) -> A
 
     M is the number of pixels of the window that are in the image, or in image and padding with `count_include_pad`.
     Pixels that the last window of rounding="ceil" adds are never counted; the mean of a window without pixels is 0.
-    A window may be a whole image, so the sums are in double precision.
+    A window may be a whole image: the sums are compensated for what rounding loses.
     """
     (OH, OW), padded = window.output_size(*x.shape[2:]), pad(x, window)
-    total = xp.zeros_like(padded, dtype=xp.float64, shape=(*x.shape[:2], OH, OW))
-    for _, pixels in window.taps(OH, OW):
-        total += padded[pixels]
-    return (total / pixel_count(x.shape[2:], window, count_include_pad)).astype(x.dtype)
+    finite = xp.isfinite(padded)
+    numbers, others = xp.where(finite, padded, 0), xp.where(finite, 0, padded)  # of inf nothing can be lost
+    down, across = down_and_across(window)
+    lost = xp.zeros_like(numbers)
+    columns = compensated_sum(numbers, lost, down, (OH, padded.shape[3]))  # two of (N, C, OH, W + PW)
+    total, lost = compensated_sum(*columns, across, (OH, OW))
+    total = total + lost + sum_of_taps(sum_of_taps(others, down, (OH, padded.shape[3])), across, (OH, OW))
+    return total / pixel_count(x.shape[2:], window, count_include_pad).astype(x.dtype)
 
 
 @accelerated
@@ -78,3 +83,40 @@ def pixel_count(image_size: tuple[int, int], window: Window, count_include_pad: 
         inside = (pixel >= -before * count_include_pad) & (pixel < length + after * count_include_pad)
         counts.append(inside.sum(axis=1))
     return xp.maximum(counts[0][:, None] * counts[1], 1)
+
+
+def down_and_across(window: Window) -> tuple[Window, Window]:
+    """Return two windows, of one column and of one row, that do what `window` does: KH + KW taps for KH KW."""
+    (KH, KW), (SH, SW), (DH, DW) = window.size, window.stride, window.dilation
+    return Window((KH, 1), (SH, 1), 0, (DH, 1)), Window((1, KW), (1, SW), 0, (1, DW))
+
+
+def sum_of_taps(images: Array, window: Window, windows: tuple[int, int]) -> Array:
+    """Add up the pixels of each window: (N,C,H,W) -> (N,C,*windows)."""
+    return sum(images[pixels] for _, pixels in window.taps(*windows))
+
+
+def compensated_sum(
+    images: Array, lost: Array, window: Window, windows: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Add up the pixels of each window, and apart from that what rounding took away from the sum and from the images.
+
+    Two of (N,C,H,W) -> two of (N,C,*windows), which together have twice the digits.
+    """
+    taps = window.taps(*windows)
+    _, pixels = next(taps)
+    total, rest = images[pixels], lost[pixels]
+    for _, pixels in taps:
+        total, rounding = exact_sum(total, images[pixels])
+        total, rest = exact_sum(total, rest + rounding + lost[pixels])
+    return total, rest
+
+
+def exact_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return a + b as it is rounded, and exactly what rounding took away.
+
+    Knuth, "The Art of Computer Programming" 2, section 4.2.2, theorem B.
+    """
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)

@@ -10,6 +10,10 @@ MOST = 1 << 14
 """The number of launches that are kept; a step of ResNet-110 has half as many."""
 
 
+COPIES = 4
+"""A launch before so many copies between host and device is dropped: a step that can be captured copies nothing."""
+
+
 class Place(NamedTuple):
     """Where an array begins: its allocation, the offset in bytes, and whether the host gave it."""
 
@@ -33,6 +37,9 @@ class Launch(NamedTuple):
 launches: deque[Launch] = deque([Launch(0, "", ("", 0), (), (), (), 0)], maxlen=MOST)
 """In their order; the first is a mark of the beginning."""
 
+_copies: deque[int] = deque([0], maxlen=COPIES + 1)
+"""The numbers of the launches that followed the last copies."""
+
 
 def add(
     call: str, site: tuple[str, int], reads: list[Place], writes: list[Place], numbers: Iterable[Any]
@@ -45,6 +52,14 @@ def add(
 def next_number() -> int:
     """Return the number that the next launch will have."""
     return launches[-1].number + 1
+
+
+def add_copy() -> None:
+    """Enter a copy between host and device; drop the launches before the last `COPIES` copies, except for a mark."""
+    if _copies[-1] != next_number():
+        _copies.append(next_number())
+        while len(launches) > 1 and launches[1].number < _copies[0]:
+            launches.popleft()
 
 
 def since(number: int) -> list[Launch]:

@@ -86,6 +86,7 @@ def launched(
 
 def copied(call: str, reads: list[Host], writes: list[Host], stream: Stream) -> Clock:
     """Enter a copy between host and device in a stream, and return its clock."""
+    history.add_copy()
     return _use(call, list(map(Extent.of, reads)), list(map(Extent.of, writes)), stream, call_frame())
 
 

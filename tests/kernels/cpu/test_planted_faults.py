@@ -338,7 +338,7 @@ FAULTS = [
     *faults(
         "compiled", "compiled/conv.py",
         ("weight.swapaxes(1, 2).reshape(groups, O", "weight.reshape(groups, O", "conv"),
-        ("dweight.swapaxes(1, 2)", "dweight.reshape(O, CG, KH, KW)", "conv_backward"),
+        ("by_rows.swapaxes(1, 2)", "by_rows.reshape(O, CG, KH, KW)", "conv_backward"),
         ("tiles[:, :O] = array", "tiles[:, -O:] = array", "conv"),
         ("(tiles.start, tiles.stop)", "(tiles.start, tiles.stop - 1)", "conv_backward"),
         ("-(-number // multiple) * multiple", "number // multiple * multiple", "conv"),

@@ -9,7 +9,7 @@ from xpcnn import kernels
 from xpcnn.errors import KernelError
 from xpcnn.kernels.cuda import OPS
 
-NAMES = {op.__name__ for op in OPS}
+NAMES = {op.__name__ for op in OPS} | {"relu_max_pool"}  # made of relu and max_pool
 
 
 @pytest.fixture
