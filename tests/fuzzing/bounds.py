@@ -1,11 +1,15 @@
 """How far rounding may take each result: the textbook's formulas once more, of magnitudes.
 
 A sum of terms is off by a few times the dtype's epsilon times the sum of the terms' magnitudes, however many there are
-and in whatever order they are added (pairwise, in tiles, in shares). That sum is worked out for every element alone, so
-that an element that has lost a term stands out; a bound relative to the largest element would let it pass.
+and in whatever order they are added (pairwise, in tiles, in shares): roundings go both ways. Where one number is added
+again and again they may all go one way, and n terms that are added in turn, as BLAS adds them, are off by up to n / 2
+epsilons (Higham, "Accuracy and Stability of Numerical Algorithms", 4.2). The sum of magnitudes is worked out for
+every element alone, so that an element that has lost a term stands out; a bound relative to the largest element would
+let it pass.
 """
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -134,6 +138,14 @@ def _spread(values: Any, x: Any) -> Any:
 
 SUMS = ("affine", "affine_backward", "conv", "conv_backward", "col2im")
 """Ops that only multiply and add: small integers come out exactly."""
+
+
+def terms(op: str, arguments: list[Any]) -> Any:
+    """Return how many terms the sums of an op have, for each of its results: the op itself, of ones."""
+    if op == "average_pool":
+        return prod(arguments[1].size)
+    return textbook(op)(*(np.ones_like(a) if _real(a) else a for a in arguments)) if op in SUMS else 0
+
 
 BOUNDS: dict[str, Callable[..., Any]] = {
     **{name: of_magnitudes(name) for name in (*SUMS, "average_pool", "average_pool_backward")},

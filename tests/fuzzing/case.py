@@ -66,6 +66,11 @@ class Case:
         return [a.build(rng, self.dtype) if isinstance(a, (Reals, Integers)) else a for a in self.arguments]
 
     @property
+    def repeats(self) -> bool:
+        """Whether an array holds one number again and again."""
+        return any(a.order == "broadcast" for a in self.arguments if isinstance(a, Reals))
+
+    @property
     def exact(self) -> bool:
         """Whether all numbers are small integers."""
         return all(a.of == "integers" for a in self.arguments if isinstance(a, Reals))
