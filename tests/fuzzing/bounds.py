@@ -97,7 +97,7 @@ def sample_normalized(x: Any, weight: Any, bias: Any, *numbers: Any) -> Any:
 
 
 def sample_normalized_backward(dy: Any, x: Any, weight: Any, *numbers: Any) -> Any:
-    """Of y's rounding, times each factor that it meets on the way back."""
+    """The rounding of y, times every factor that backward multiplies it by."""
     rows, scale, spread_weight, _ = _of_samples(x, weight, numbers, weight)
     xhat = (abs(rows) + abs(rows).mean(axis=1, keepdims=True)) * scale
     g = (abs(dy) * abs(spread_weight)).reshape(rows.shape)

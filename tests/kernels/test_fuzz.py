@@ -81,7 +81,7 @@ FOUND = [
         ))
         for threads in (1, 2, 3)
     ),
-    # products of one window at a time were added one after the other, and rounding grew with their number
+    # products of one window at a time were added in turn; tests/kernels/cpu/test_pairwise.py is red if they are again
     ("pure", Case(
         "conv_backward",
         (

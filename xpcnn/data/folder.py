@@ -97,7 +97,7 @@ def folder(
 def read_image(
     file: str | os.PathLike[str], size: tuple[int, int] | None = None, channels: int = 3
 ) -> NDArray[np.uint8]:
-    """Read one image: (channels, H, W), uint8, turned upright as its camera says, and resized to `size` if given.
+    """Read one image: (channels, H, W), uint8, upright by its EXIF orientation, resized to `size` if given.
 
     Raises
     ------

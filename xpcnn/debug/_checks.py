@@ -38,7 +38,7 @@ CHECKS: list[Callable[[Layer, Any], None]] = []
 
 
 def _demanded(check: Callable[..., Demands]) -> Callable[..., None]:
-    """Let a check raise ContractError for the first of its demands that the layer does not meet."""
+    """Let a check raise ContractError for the first of its demands that the layer fails."""
 
     @functools.wraps(check)
     def raising(layer: Layer, *arguments: Any) -> None:

@@ -7,7 +7,8 @@
    unit array e where f is linear;
 3. differences: backward against central differences of the reader's own forward.
 
-So a wrong forward with a backward that fits it is told from a wrong backward. ``xpcnn exercise`` is the command.
+The last two know nothing of the textbook, so the report can say which of forward and backward is wrong.
+``xpcnn exercise`` is the command.
 """
 
 from xpcnn.exercises.checks import Mistake, Report, check
@@ -20,7 +21,7 @@ from xpcnn.exercises.windows import CONV, IM2COL, POOLING
 EXERCISES: dict[str, Exercise] = {
     exercise.name: exercise for exercise in (AFFINE, SOFTMAX, IM2COL, CONV, POOLING, BATCH_NORM)
 }
-"""By name, in the order in which a first course meets them."""
+"""By name, in the order of a first course."""
 
 __all__ = [
     "EXERCISES",

@@ -148,11 +148,9 @@ class _Reader:
         except NotImplementedError:
             raise stop("unwritten") from None
         except Exception as error:
-            line = traceback.extract_tb(error.__traceback__)[-1]
-            own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == name]
-            raise stop(
-                "raised", error=f"{type(error).__name__}: {error}", line=(own[-1] if own else line).lineno
-            ) from None
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [frame for frame in frames if frame.name == name] or frames
+            raise stop("raised", error=f"{type(error).__name__}: {error}", line=own[-1].lineno) from None
         for number, (before, after) in enumerate(zip(values, given, strict=True), start=1):
             if isinstance(before, np.ndarray) and not np.array_equal(before, after):
                 raise stop("changed", number=number)
@@ -178,7 +176,7 @@ class _Reader:
             for variant, wrong in self.exercise.variants.items():
                 if np.allclose(got, wrong(case), atol=1e-9):
                     return (variant, 0.0)
-        return _hint(got, expected)
+        return _in_common(got, expected)
 
     def _compare(
         self,
@@ -196,7 +194,7 @@ class _Reader:
         raise _Stop(Mistake(function, "differs", str(case), details))
 
 
-def _hint(got: Array, expected: Array) -> tuple[str, float] | None:
+def _in_common(got: Array, expected: Array) -> tuple[str, float] | None:
     """Return what a wrong result has in common with the right one, with a number, or None."""
     if not np.isfinite(got).all():
         return ("infinite", 0.0)

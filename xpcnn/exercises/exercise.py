@@ -89,10 +89,10 @@ def adjoint(*names: str, zero: tuple[str, ...] = ()) -> Callable[..., Difference
     def identity(
         case: Case, forward: Function, gradients: Mapping[str, Array], dy: Array
     ) -> Difference | None:
+        arrays = {**case.arrays, **{bias: np.zeros_like(case.arrays[bias]) for bias in zero}}
         for gradient, name in zip(gradients, case.arrays, strict=False):
             if name not in names:
                 continue
-            arrays = {**case.arrays, **{bias: np.zeros_like(case.arrays[bias]) for bias in zero}}
             expected = np.zeros_like(case.arrays[name])
             for index in np.ndindex(expected.shape):
                 unit = np.zeros_like(expected)
